@@ -1,0 +1,1 @@
+"""A model server without a GPU: real HTTP, vLLM's dialect, timing from `fleet`."""

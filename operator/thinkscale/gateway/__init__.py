@@ -1,0 +1,1 @@
+"""The data plane: sees thinking and answering, forces budgets, routes, reports `/signals`."""

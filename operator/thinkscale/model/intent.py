@@ -1,0 +1,105 @@
+"""What the user declared, in the form the law uses: seconds, fractions and counts, every default
+resolved.
+
+The resource (`api`) is what is written; this is what is meant. `resources.intent` makes one from
+the other.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """Who sets the replicas."""
+
+    AUTO = "Auto"
+    ADVISORY = "Advisory"
+    """Decide and publish, but leave the replicas as `spec.replicas` says."""
+    MANUAL = "Manual"
+
+
+class Indicator(StrEnum):
+    """What an SLO measures."""
+
+    TIME_TO_FIRST_TOKEN = "TimeToFirstToken"
+    TIME_TO_FIRST_ANSWER = "TimeToFirstAnswer"
+    TIME_PER_ANSWER_TOKEN = "TimePerAnswerToken"
+    END_TO_END = "EndToEnd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One SLO: a request meets it if its indicator is at most `threshold + per_token * tokens`
+    seconds.
+
+    Tokens are the thinking tokens used for TimeToFirstAnswer and all output tokens for EndToEnd;
+    per_token is 0 for the others.
+    """
+
+    name: str
+    indicator: Indicator
+    threshold_seconds: float
+    per_token_seconds: float
+    objective: float
+    """Share of requests that must meet it, 0 < objective < 1."""
+    window_seconds: float
+
+    def limit_seconds(self, tokens: int) -> float:
+        """The limit for a request that used this many tokens."""
+        return self.threshold_seconds + self.per_token_seconds * tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPolicy:
+    """At most `pods`, or `percent` of the replicas, in any `period_seconds` (exactly one of the two
+    is set).
+    """
+
+    pods: int | None = None
+    percent: int | None = None
+    period_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behavior:
+    """HPA v2's shape and meaning; the most permissive policy wins. No policies: no step limit."""
+
+    stabilization_window_seconds: float
+    policies: tuple[StepPolicy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Thinking tokens. None: not bounded."""
+
+    min_tokens: int = 0
+    max_tokens: int | None = None
+    floor_tokens: int | None = None
+    """How low load may push the maximum; equal to the maximum unless the user opted in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """All that `decide` may know of the resource."""
+
+    service: str
+    """NAMESPACE/NAME."""
+    generation: int
+    mode: Mode
+    manual_replicas: int | None
+    """`spec.replicas`; set in Manual and Advisory."""
+    min_replicas: int
+    max_replicas: int
+    scale_to_zero_after_seconds: float | None
+    scale_up: Behavior
+    scale_down: Behavior
+    seats_per_replica: int
+    """Requests that one replica runs at once (the engine's max_num_seqs)."""
+    gpus_per_replica: int
+    startup_seconds: float
+    """How long a replica may take to become ready before it counts as stuck; also the prior of the
+    lead time.
+    """
+    budget: Budget
+    answer_max_tokens: int | None
+    objectives: tuple[Objective, ...]

@@ -1,0 +1,192 @@
+"""`GET /signals` of a gateway, schema version 1: what one gateway knows, and how several of them
+add up.
+
+Counters are cumulative since the gateway's boot (`boot_id` tells one boot from the next);
+everything else is the state now. All of it merges exactly: counts add, ages add, histograms add.
+JSON keys are camelCase.
+
+The long poll `?since=SEQ&wait=SECONDS` answers at once when `sequence > since`. The gateway raises
+`sequence` when depth (queued or thinking) has moved by more than a tenth, and at least by 2
+requests, since the last raise, when a replica comes or goes, and otherwise once a second while
+anything changes. A poll that runs into `wait` is answered with the current state all the same:
+silence for longer than `wait` plus a round trip means trouble, never "no load".
+"""
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from thinkscale.model.ages import BINS, EDGES_VERSION
+
+SCHEMA_VERSION: Final = 1
+
+LATENCY_EDGES_SECONDS: Final[tuple[float, ...]] = (
+    0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.5, 15.0, 20.0, 25.0,
+    30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1800.0,
+)  # fmt: skip
+"""Upper edges of latency histograms; one more, open bin follows."""
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Wire(BaseModel):
+    """Base of what travels: frozen, camelCase on the wire, unknown fields ignored (a newer peer may
+    add some).
+    """
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
+    )
+
+
+class PhaseCounts(Wire):
+    """Requests by phase. Thinking depth is `queued + thinking`; occupancy is all three."""
+
+    queued: Count = 0
+    """Accepted, no token yet: held at the gateway or waiting in an engine."""
+    thinking: Count = 0
+    """First token seen, answer not begun."""
+    answering: Count = 0
+
+    @property
+    def depth(self) -> int:
+        """Thinking-phase queue depth: accepted, and the first answer token is not out."""
+        return self.queued + self.thinking
+
+    @property
+    def in_flight(self) -> int:
+        """All accepted and unfinished requests."""
+        return self.queued + self.thinking + self.answering
+
+
+class LifeTableCounts(Wire):
+    """Occurrence/exposure counts of thinking by age bin, cumulative: censoring-correct and
+    mergeable.
+
+    `exposure_tokens[j]`: thinking tokens generated while the thinker's age was in bin j, by all
+    requests, finished or not. `ends[j]`: natural ends of thinking in bin j. A thought cut by a
+    budget, or cancelled, is censored: no end is counted.
+    """
+
+    edges_version: int = EDGES_VERSION
+    exposure_tokens: tuple[Count, ...] = (0,) * BINS
+    ends: tuple[Count, ...] = (0,) * BINS
+
+
+class SloCounts(Wire):
+    """Outcomes against one SLO, by the model's definition of attainment."""
+
+    good: Count = 0
+    bad: Count = 0
+    """Cumulative: finished late, cut off, 429 or 5xx; a client's cancel only if it was already
+    late.
+    """
+    overdue: Count = 0
+    """Now: in flight and already past their limit (a miss now; will be counted as bad when they
+    end).
+    """
+
+
+class Counters(Wire):
+    """Cumulative counts since the gateway's boot."""
+
+    arrivals: Count = 0
+    completed: Count = 0
+    failed: Count = 0
+    """Ended by us or an engine with an error (429, 5xx, a stream that broke)."""
+    cancelled: Count = 0
+    """Ended by the client."""
+    prompt_tokens: Count = 0
+    thinking_tokens: Count = 0
+    answer_tokens: Count = 0
+    answers_begun: Count = 0
+    """Requests whose first answer token is out."""
+
+
+class Histogram(Wire):
+    """Cumulative counts by bin of `LATENCY_EDGES_SECONDS` (not cumulative over bins), and the sum
+    of seconds.
+    """
+
+    counts: tuple[Count, ...] = (0,) * (len(LATENCY_EDGES_SECONDS) + 1)
+    sum_seconds: float = 0.0
+
+
+class EngineSignals(Wire):
+    """What the engine says of itself, relayed, so that the operator scrapes no engine."""
+
+    running: Count
+    waiting: Count
+    kv_usage: Annotated[float, Field(ge=0, le=1)]
+    kv_capacity_tokens: Count | None = None
+    age_seconds: float
+    """Since it was scraped."""
+
+
+class ReplicaSignals(Wire):
+    """This gateway's work at one replica (keyed by pod name)."""
+
+    ready: bool
+    cordoned: bool
+    phases: PhaseCounts = PhaseCounts()
+    """Of this gateway's requests that were dispatched to the replica; `queued` = sent, no token
+    yet.
+    """
+    remaining_tokens: Count = 0
+    """Expected tokens (thinking and answer) still to come from this replica for this gateway's
+    requests.
+    """
+    engine: EngineSignals | None = None
+
+
+class BudgetSignals(Wire):
+    """What budget forcing did; cumulative but for the first."""
+
+    effective_max_tokens: Count | None = None
+    """In force now; None: no budget is declared."""
+    applied: Count = 0
+    """Requests dispatched with a budget."""
+    cut: Count = 0
+    """Thoughts that the gateway or the engine ended at the budget."""
+    cut_by_load: Count = 0
+    """Those of them that the declared budget would have let go on: the quality debt, in requests.
+    """
+    violated: Count = 0
+    """A native budget that the engine ignored or overran; the gateway made it good."""
+    withheld_tokens: Count = 0
+    """The quality debt in tokens: declared minus effective budget of the thoughts cut by load (an
+    upper bound).
+    """
+
+
+class GatewaySignals(Wire):
+    """The answer of `GET /signals`."""
+
+    schema_version: int = SCHEMA_VERSION
+    boot_id: str
+    sequence: Count
+    gateway: str
+    """Pod name."""
+    service: str
+    """NAMESPACE/NAME of the ReasoningService."""
+    uptime_seconds: float
+    directive_id: str | None = None
+    """The directive in force, so that the operator sees its orders arrive."""
+    phases: PhaseCounts = PhaseCounts()
+    held: Count = 0
+    """Of the queued: held at the gateway, sent to no replica yet."""
+    oldest_held_seconds: float = 0.0
+    thinking_ages: tuple[Count, ...] = (0,) * BINS
+    """Requests in the thinking phase by age bin (tokens thought so far)."""
+    life_table: LifeTableCounts = LifeTableCounts()
+    slos: dict[str, SloCounts] = {}
+    counters: Counters = Counters()
+    ttfa_seconds: Histogram = Histogram()
+    ttft_seconds: Histogram = Histogram()
+    fastest_token_seconds: float | None = None
+    """Smallest mean seconds per token of any request of at least 32 tokens so far: what the engine
+    can do at best.
+    """
+    replicas: dict[str, ReplicaSignals] = {}
+    budget: BudgetSignals = BudgetSignals()

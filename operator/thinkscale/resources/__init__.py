@@ -1,0 +1,1 @@
+"""Rendering: resource + decision → Kubernetes objects as plain dicts. No I/O."""

@@ -1,0 +1,1 @@
+"""The control law, pure: `decide(spec, observation, state, now) -> Decision`."""

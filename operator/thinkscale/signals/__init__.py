@@ -1,0 +1,1 @@
+"""Sources of observations: gateways' `/signals` → typed readings with an age."""
