@@ -1,0 +1,125 @@
+"""What requests may use and what they are promised: thinking budgets, answers, SLOs, the gateway.
+
+None of it rolls a model pod. All but the gateway's own shape takes effect on the next request.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from thinkscale.api.base import DnsLabel, Resource, Tokens
+from thinkscale.api.pods import ResourceRequirements
+
+PositiveTokens = Annotated[int, Field(ge=1, le=10_000_000)]
+Milliseconds = Annotated[int, Field(ge=1, le=86_400_000)]
+
+
+class OnExhausted(StrEnum):
+    """What happens when a request has used its thinking budget."""
+
+    ANSWER = "Answer"
+    STOP = "Stop"
+
+
+class BudgetSpec(Resource):
+    """How many tokens a request may think: minTokens <= floorTokens <= maxTokens."""
+
+    min_tokens: Tokens = 0
+    """The least that a request may ask for; smaller wishes are raised to it."""
+    max_tokens: Tokens
+    """The most that a request may use; larger wishes are lowered to it."""
+    floor_tokens: Tokens | None = None
+    """How low load may push the maximum while more replicas are on their way. Absent: never lowered
+    (brown-out is opt-in).
+    """
+    on_exhausted: OnExhausted = OnExhausted.ANSWER
+    """Answer: thinking is closed and the answer still comes. Stop: the request ends with
+    finish_reason `length`.
+    """
+
+
+class ThinkingSpec(Resource):
+    """Thinking of the requests."""
+
+    budget: BudgetSpec | None = None
+    """Limits; absent: thinking is not bounded."""
+    default_max_tokens: Tokens | None = None
+    """Thinking budget of a request that asks for none; absent: the maximum."""
+
+
+class AnswerSpec(Resource):
+    """Answers of the requests."""
+
+    max_tokens: PositiveTokens
+    """Answer tokens of a request at most. With a thinking budget it bounds every request, and so
+    every drain.
+    """
+
+
+class SloIndicator(StrEnum):
+    """What an SLO measures."""
+
+    TIME_TO_FIRST_ANSWER = "TimeToFirstAnswer"
+    TIME_TO_FIRST_TOKEN = "TimeToFirstToken"
+    TIME_PER_ANSWER_TOKEN = "TimePerAnswerToken"
+    END_TO_END = "EndToEnd"
+
+
+class SloSpec(Resource):
+    """One objective: this share of the requests meets this limit, over this window."""
+
+    name: DnsLabel
+    """Name of the objective; unique in the service."""
+    indicator: SloIndicator
+    """What is measured: TimeToFirstAnswer (what a user waits for), TimeToFirstToken (of any kind),
+    TimePerAnswerToken (pace of the answer) or EndToEnd.
+    """
+    threshold_milliseconds: Milliseconds
+    """Limit of one request."""
+    per_token_milliseconds: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    """Added to the limit for each token the request used: thinking tokens for TimeToFirstAnswer,
+    all output tokens for EndToEnd. How long a request thinks is its own affair; this asks the fleet
+    for what the fleet can give.
+    """
+    objective_percent: Annotated[
+        str, Field(min_length=1, max_length=8, pattern=r"^[0-9]{1,2}(\.[0-9]{1,4})?$")
+    ]
+    """Share of requests that must meet the limit, as a string: `"99"`, `"99.5"`."""
+    window_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 3600
+    """Window over which the share is counted."""
+
+
+class QueueSpec(Resource):
+    """Requests that the gateways hold while every seat is taken."""
+
+    max_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Requests that one gateway holds at most; more get 429 with Retry-After."""
+
+
+class ServiceType(StrEnum):
+    """Kubernetes Service types."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class ServiceSpec(Resource):
+    """The Service that clients call."""
+
+    type: ServiceType = ServiceType.CLUSTER_IP
+    """How the Service is exposed."""
+
+
+class GatewaySpec(Resource):
+    """The gateway between the clients and the replicas."""
+
+    min_replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Gateway pods."""
+    resources: ResourceRequirements | None = None
+    """CPU and memory of a gateway pod; absent: the operator's own defaults."""
+    queue: QueueSpec = QueueSpec()
+    """Requests held while every seat is taken."""
+    service: ServiceSpec = ServiceSpec()
+    """The Service that clients call."""
