@@ -1,0 +1,148 @@
+"""Images on nodes without the price of importing them: an unpacked store is made once and linked.
+
+Importing an image of 250 MB costs a node seconds of both cores, each time. So the store (content,
+snapshots, containerd's databases) is made once per set of images by a containerd of its own, kept
+in the cache, and a node's root directory becomes a tree of hard links to it. That is safe because
+neither content nor the lower layers of an overlay are ever written to; only the databases are, so
+they are copied.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from e2e.harness.cache import cache_root, keep_newest, key_of
+from e2e.harness.eventually import eventually
+
+PAUSE_IMAGE = "localhost/thinkscale-pause:1"
+START_SECONDS = 30
+STOP_SECONDS = 30
+KEPT_STORES = 3
+_ISOLATED = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=SIGTERM")
+_UNUSED_PLUGINS = (
+    "io.containerd.internal.v1.opt",
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.native",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.tracing.processor.v1.otlp",
+    "io.containerd.internal.v1.tracing",
+)
+
+
+def store(archives: Sequence[Path]) -> Path:
+    """The unpacked store of these docker-archives, made if it is not in the cache yet."""
+    stamps = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in archives]
+    version = subprocess.run(
+        ["containerd", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    stores = cache_root() / "nodes"
+    final = stores / key_of(texts=[version, *stamps])
+    if not final.exists():
+        unfinished = stores / f"{final.name}.{os.getpid()}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _make(unfinished, archives)
+        if final.exists():  # another process was faster
+            shutil.rmtree(unfinished)
+        else:
+            (unfinished / "root").rename(final)
+            shutil.rmtree(unfinished)
+        keep_newest(stores, keep=KEPT_STORES)
+    final.touch()
+    return final
+
+
+def link(source: Path, target: Path) -> None:
+    """Make `target` a store of its own with the content of `source`, by hard links."""
+    done = subprocess.run(
+        ["cp", "--archive", "--link", str(source), str(target)], capture_output=True, check=False
+    )
+    if done.returncode != 0:  # another file system, or one without hard links
+        shutil.rmtree(target, ignore_errors=True)
+        subprocess.run(["cp", "--archive", str(source), str(target)], check=True)
+    for database in target.rglob("*.db"):
+        if "snapshots" not in database.relative_to(target).parts:
+            copy = database.with_suffix(".copy")
+            shutil.copy2(database, copy)
+            copy.replace(database)
+
+
+def containerd_config(
+    *, root: Path, state: Path, socket: Path, cni_configuration: Path, cni_binaries: Path
+) -> str:
+    """containerd's configuration (TOML, version 2: understood by 1.x and 2.x alike).
+
+    `restrict_oom_score_adj`: inside many virtual machines root lacks CAP_SYS_RESOURCE; without it
+    every sandbox dies of "can't get final child's PID from pipe: EOF".
+    """
+    disabled = ", ".join(f'"{plugin}"' for plugin in _UNUSED_PLUGINS)
+    return f"""version = 2
+root = "{root}"
+state = "{state}"
+disabled_plugins = [{disabled}]
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  stream_server_address = "127.0.0.1"
+  netns_mounts_under_state_dir = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni_binaries}"
+    conf_dir = "{cni_configuration}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+"""
+
+
+def _make(directory: Path, archives: Sequence[Path]) -> None:
+    directory.mkdir(parents=True)
+    socket = directory / "containerd.sock"
+    config = directory / "containerd.toml"
+    nowhere = directory / "cni"
+    nowhere.mkdir()
+    config.write_text(
+        containerd_config(
+            root=directory / "root",
+            state=directory / "state",
+            socket=socket,
+            cni_configuration=nowhere,
+            cni_binaries=nowhere,
+        )
+    )
+    with (directory / "log").open("wb") as log:
+        # Mounts of its own, and the end of `unshare` is the end of all within.
+        process = subprocess.Popen(
+            [*_ISOLATED, "containerd", "--config", str(config)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    control = ["ctr", "--address", str(socket), "--namespace", "k8s.io"]
+    try:
+        eventually(
+            lambda: subprocess.run([*control, "version"], capture_output=True, check=True),
+            START_SECONDS,
+            f"containerd answers (log: {directory / 'log'})",
+        )
+        for archive in archives:
+            command = [*control, "images", "import", str(archive)]
+            subprocess.run(command, check=True, capture_output=True)
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End containerd in peace (its databases must be whole): the signal goes to it, the child."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), 15)
+    deadline = time.monotonic() + STOP_SECONDS
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            process.kill()
+        time.sleep(0.02)
