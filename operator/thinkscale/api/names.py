@@ -26,6 +26,10 @@ COMPONENT_GATEWAY: Final = "gateway"
 FIELD_MANAGER: Final = "thinkscale-operator"
 """The one field manager of everything the operator applies."""
 
+ROLLING_INPUTS: Final = f"{GROUP}/rolling-inputs"
+"""Annotation of the model Deployment: digest of what rolls its pods when it changes."""
+PINNED_TEMPLATE: Final = f"{GROUP}/pinned-template"
+"""Annotation of the model Deployment: the pod template rendered from those inputs, as JSON."""
 POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 MODEL_PORT: Final = 8000

@@ -1,0 +1,99 @@
+"""Every right that the operator has: one table, from which the chart's ClusterRole is written.
+
+Two rules shape it. A controller may only grant what it holds itself (Kubernetes refuses the rest as
+escalation), so what the gateways' Roles need is here too. And nothing is here that no code uses:
+no secrets, no nodes, no wildcard; the operator never updates, it applies (which needs `create` as
+well as `patch`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from thinkscale.api.names import GROUP, PLURAL
+
+READ: Final = ("get", "list", "watch")
+OWN: Final = (*READ, "create", "patch", "delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Verbs on some resources of one API group, and what they are for."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+
+    def as_object(self) -> dict[str, list[str]]:
+        """The rule as a Role or ClusterRole spells it."""
+        return {
+            "apiGroups": [self.group],
+            "resources": list(self.resources),
+            "verbs": list(self.verbs),
+        }
+
+
+OPERATOR: Final[Sequence[Rule]] = (
+    Rule(group=GROUP, resources=(PLURAL,), verbs=READ, why="what is asked for"),
+    Rule(
+        group=GROUP,
+        resources=(f"{PLURAL}/status",),
+        verbs=("get", "patch"),
+        why="what was seen and decided",
+    ),
+    Rule(
+        group=GROUP,
+        resources=(f"{PLURAL}/finalizers",),
+        verbs=("update",),
+        why="owner references, where OwnerReferencesPermissionEnforcement is on",
+    ),
+    Rule(
+        group="apps",
+        resources=("deployments",),
+        verbs=OWN,
+        why="model servers and gateways",
+    ),
+    Rule(
+        group="apps",
+        resources=("deployments/scale",),
+        verbs=("get", "patch"),
+        why="the number of replicas",
+    ),
+    Rule(
+        group="",
+        resources=("services", "configmaps", "serviceaccounts"),
+        verbs=OWN,
+        why="what clients call, the runtime configuration, the pods' identities",
+    ),
+    Rule(
+        group="policy",
+        resources=("poddisruptionbudgets",),
+        verbs=OWN,
+        why="drains take one pod at a time",
+    ),
+    Rule(
+        group="rbac.authorization.k8s.io",
+        resources=("roles", "rolebindings"),
+        verbs=OWN,
+        why="what a gateway may read in its own namespace",
+    ),
+    Rule(
+        group="",
+        resources=("pods",),
+        verbs=(*READ, "patch"),
+        why="replica states; the deletion cost of those that go first",
+    ),
+    Rule(
+        group="discovery.k8s.io",
+        resources=("endpointslices",),
+        verbs=READ,
+        why="granted on to gateways: which replicas are ready",
+    ),
+    Rule(
+        group="",
+        resources=("events",),
+        verbs=("create", "patch"),
+        why="why something happened, for people",
+    ),
+)
