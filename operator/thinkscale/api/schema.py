@@ -48,7 +48,7 @@ def structural(model: type[BaseModel]) -> Schema:
 
 def _node(raw: Schema, definitions: Mapping[str, Schema]) -> Schema:
     merged = _resolved(raw, definitions)
-    node = {key: merged[key] for key in KEPT if key in merged}
+    node: Schema = {key: merged[key] for key in KEPT if key in merged}
     if "description" in node:
         node["description"] = _unwrapped(node["description"])
     if "const" in merged:

@@ -1,0 +1,261 @@
+"""Cross-field rules in CEL: what the API server refuses, and the words it refuses with.
+
+Each rule sits at a path of the schema and reads only below it. A message says what is wrong and how
+to mend it; `field` moves the error to the field that should change. The API server bounds the cost
+of rules by the limits of what they read, so each list, map and string below a rule has one.
+
+Flags of the model server that are fields here are refused in `args` one by one, so that each
+refusal can name the field to use instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from thinkscale.api.cel import CelRule, resource_rules
+from thinkscale.api.pod_rules import POD_RULES
+
+OWNED_FLAGS: Final[Mapping[str, str]] = {
+    "model": "use model.uri",
+    "served-model-name": "use model.name",
+    "revision": "use model.revision",
+    "max-model-len": "use engine.contextTokens",
+    "max-num-seqs": "use engine.maxConcurrentRequests",
+    "tensor-parallel-size": "use engine.gpus.count",
+    "reasoning-parser": "use engine.reasoningParser",
+    "shutdown-timeout": "use engine.drainSeconds",
+    "host": "the operator sets it",
+    "port": "the operator sets it",
+}
+"""Flags that the operator sets, and what to use instead."""
+
+
+def _flag_rule(flag: str, instead: str) -> CelRule:
+    spelled = flag.replace("-", "[-_]")
+    short = "|-tp" if flag == "tensor-parallel-size" else ""
+    return CelRule(
+        rule=f"!has(self.args) || self.args.all(a, !a.matches('^(--{spelled}{short})(=|$)'))",
+        message=f"must not contain --{flag}: {instead}",
+        field=".args",
+    )
+
+
+ROOT: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="size(self.metadata.name) <= 52",
+        message="metadata.name must be at most 52 characters, as Services and pods are named after "
+        "it: choose a shorter name",
+    ),
+    CelRule(
+        rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        message="metadata.name must be a DNS label that begins with a letter (a-z, 0-9 and '-', no "
+        "dots), as a Service is named after it: choose another name",
+    ),
+)
+
+SPEC: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="self.scaling.mode != 'Auto' || !has(self.replicas)",
+        message="must be absent while scaling.mode is Auto, which sets the replicas itself: remove "
+        "it, or set scaling.mode to Manual",
+        field=".replicas",
+    ),
+    CelRule(
+        rule="self.scaling.mode == 'Auto' || has(self.replicas)",
+        message="is required while scaling.mode is Manual or Advisory: say how many replicas to "
+        "run, or set scaling.mode to Auto",
+        field=".replicas",
+    ),
+    CelRule(
+        rule="!has(self.replicas) || self.replicas <= self.scaling.maxReplicas",
+        message="must be at most scaling.maxReplicas: lower it, or raise scaling.maxReplicas",
+        field=".replicas",
+    ),
+    CelRule(
+        rule=(
+            "(has(self.thinking) && has(self.thinking.budget) ? self.thinking.budget.maxTokens : 0)"
+            " + (has(self.answer) ? self.answer.maxTokens : 0) < self.engine.contextTokens"
+        ),
+        message="thinking.budget.maxTokens plus answer.maxTokens must be less than "
+        "engine.contextTokens, or no prompt fits: lower one of the two, or raise the context",
+        field=".engine.contextTokens",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.thinking) || !has(self.thinking.defaultMaxTokens) "
+            "|| self.thinking.defaultMaxTokens < self.engine.contextTokens"
+        ),
+        message="must be less than engine.contextTokens: lower it, or raise the context",
+        field=".thinking.defaultMaxTokens",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.model.cache) || !has(self.engine.volumeMounts) "
+            "|| self.engine.volumeMounts.all(m, m.mountPath != self.model.cache.mountPath)"
+        ),
+        message="must not be the mountPath of one of engine.volumeMounts too: mount one of them "
+        "elsewhere",
+        field=".model.cache.mountPath",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.model.tokenSecretRef) || !has(self.engine.env) "
+            "|| self.engine.env.all(e, e.name != 'HF_TOKEN')"
+        ),
+        message="must not be set while engine.env sets HF_TOKEN too: keep one of them",
+        field=".model.tokenSecretRef",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.model.cache) || !has(self.engine.env) "
+            "|| self.engine.env.all(e, !(e.name in ['HF_HOME', 'VLLM_CACHE_ROOT']))"
+        ),
+        message="must not be set while engine.env sets HF_HOME or VLLM_CACHE_ROOT, which point into"
+        " the cache: remove them from engine.env",
+        field=".model.cache",
+    ),
+)
+
+MODEL: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule=(
+            "self.uri.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*$') "
+            "|| self.uri.matches('^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/[-A-Za-z0-9._/]*)?$')"
+        ),
+        message="must be hf://ORG/NAME (Hugging Face) or pvc://CLAIM/PATH (a directory of a "
+        "PersistentVolumeClaim)",
+        field=".uri",
+    ),
+    CelRule(
+        rule="!has(self.revision) || self.uri.startsWith('hf://')",
+        message="only an hf:// model has a revision: remove it, or put the revision into the path "
+        "of the claim",
+        field=".revision",
+    ),
+    CelRule(
+        rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
+        message="only an hf:// model is downloaded with a token: remove it",
+        field=".tokenSecretRef",
+    ),
+)
+
+ENGINE: Final[Sequence[CelRule]] = (
+    *(_flag_rule(flag, instead) for flag, instead in OWNED_FLAGS.items()),
+    CelRule(
+        rule="!has(self.args) || size(self.args) == 0 || self.args[0].startsWith('-')",
+        message="must begin with a flag, as the model is set by model.uri: write --flag=value, or "
+        "--flag and its value as two items",
+        field=".args",
+    ),
+    CelRule(
+        rule="!has(self.args) || self.args.all(a, !a.matches('^--[-A-Za-z0-9_.]+\\\\s'))",
+        message="a flag and its value must not share one item: write --flag=value, or two items",
+        field=".args",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.resources) || "
+            "!((has(self.resources.requests) && self.gpus.resourceName in self.resources.requests)"
+            " || (has(self.resources.limits) && self.gpus.resourceName in self.resources.limits))"
+        ),
+        message="must not name the GPUs' resource: use engine.gpus.count",
+        field=".resources",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.podTemplate) && "
+            "has(self.podTemplate.spec) && has(self.podTemplate.spec.volumes) && "
+            "self.podTemplate.spec.volumes.exists(v, v.name == m.name))"
+        ),
+        message="each must name a volume of engine.podTemplate.spec.volumes: add the volume, or "
+        "correct the name",
+        field=".volumeMounts",
+    ),
+)
+
+BUDGET: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="self.minTokens <= self.maxTokens",
+        message="must be at most maxTokens: lower it, or raise maxTokens",
+        field=".minTokens",
+    ),
+    CelRule(
+        rule="!has(self.floorTokens) || self.floorTokens <= self.maxTokens",
+        message="must be at most maxTokens: lower it, or raise maxTokens",
+        field=".floorTokens",
+    ),
+    CelRule(
+        rule="!has(self.floorTokens) || self.minTokens <= self.floorTokens",
+        message="must be at least minTokens: raise it, or lower minTokens",
+        field=".floorTokens",
+    ),
+)
+
+THINKING: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule=(
+            "!has(self.budget) || !has(self.defaultMaxTokens) "
+            "|| self.defaultMaxTokens <= self.budget.maxTokens"
+        ),
+        message="must be at most budget.maxTokens: lower it, or raise budget.maxTokens",
+        field=".defaultMaxTokens",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.budget) || !has(self.defaultMaxTokens) "
+            "|| self.defaultMaxTokens >= self.budget.minTokens"
+        ),
+        message="must be at least budget.minTokens: raise it, or lower budget.minTokens",
+        field=".defaultMaxTokens",
+    ),
+)
+
+SLO: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule=(
+            "!has(self.perTokenMilliseconds) || self.indicator in ['TimeToFirstAnswer', 'EndToEnd']"
+        ),
+        message="only TimeToFirstAnswer and EndToEnd grow with the tokens of a request: remove it, "
+        "or choose one of these indicators",
+        field=".perTokenMilliseconds",
+    ),
+    CelRule(
+        rule="double(self.objectivePercent) > 0.0 && double(self.objectivePercent) < 100.0",
+        message='must be more than 0 and less than 100, for example "99" or "99.5": 100 would '
+        "leave no error budget",
+        field=".objectivePercent",
+    ),
+)
+
+SCALING: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="self.minReplicas <= self.maxReplicas",
+        message="must be at most maxReplicas: lower it, or raise maxReplicas",
+        field=".minReplicas",
+    ),
+    CelRule(
+        rule="self.minReplicas > 0 || has(self.scaleToZeroAfterSeconds)",
+        message="is required when minReplicas is 0: say after how long without a request the last "
+        "replica goes, or set minReplicas to 1",
+        field=".scaleToZeroAfterSeconds",
+    ),
+    CelRule(
+        rule="self.minReplicas == 0 || !has(self.scaleToZeroAfterSeconds)",
+        message="needs minReplicas 0: set minReplicas to 0, or remove it",
+        field=".scaleToZeroAfterSeconds",
+    ),
+)
+
+RULES: Final[Mapping[str, Sequence[CelRule]]] = {
+    "": ROOT,
+    "spec": SPEC,
+    "spec.model": MODEL,
+    "spec.engine": ENGINE,
+    "spec.engine.resources": resource_rules("engine.resources"),
+    **POD_RULES,
+    "spec.thinking": THINKING,
+    "spec.thinking.budget": BUDGET,
+    "spec.slos[]": SLO,
+    "spec.scaling": SCALING,
+    "spec.gateway.resources": resource_rules("gateway.resources"),
+}
+"""All rules by the path of their node; the empty path is the whole object."""
