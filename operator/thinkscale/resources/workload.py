@@ -1,0 +1,115 @@
+"""The workload of the model servers, and what belongs to it: behind this seam a Deployment today, a
+LeaderWorkerSet later. The law counts replicas, never pods.
+
+What rolls is pinned. The Deployment carries the digest of what the user wrote in `spec.model` and
+`spec.engine`, and the pod template that was rendered from it. While the digest stays, the pinned
+template is restated word for word: an operator that renders differently than the one before it
+(a new probe, a new default) changes nothing that runs, until the user changes what rolls.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from thinkscale.api import names
+from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.resources.model_pods import model_pod_template
+from thinkscale.resources.objects import (
+    Object,
+    digest,
+    disruption_budget,
+    owned,
+    plain,
+    service_account,
+)
+
+PROGRESS_MARGIN_SECONDS: Final = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """The pod template in force, and the digest of the inputs that it was rendered from."""
+
+    inputs: str
+    template: Object
+
+    def annotations(self) -> dict[str, str]:
+        """How the Deployment remembers it."""
+        return {
+            names.ROLLING_INPUTS: self.inputs,
+            names.PINNED_TEMPLATE: json.dumps(self.template, separators=(",", ":")),
+        }
+
+
+def rolling_inputs(service: ReasoningService) -> str:
+    """Digest of exactly what rolls model pods when it changes."""
+    return digest({"model": plain(service.spec.model), "engine": plain(service.spec.engine)})
+
+
+def pin_of(service: ReasoningService, annotations: Mapping[str, str]) -> Pin:
+    """The pin to apply: the live Deployment's (told by its annotations) while the inputs are the
+    same, else a template rendered anew.
+    """
+    inputs = rolling_inputs(service)
+    if annotations.get(names.ROLLING_INPUTS) == inputs:
+        template = _parsed(annotations.get(names.PINNED_TEMPLATE, ""))
+        if template is not None:
+            return Pin(inputs=inputs, template=template)
+    return Pin(inputs=inputs, template=model_pod_template(service))
+
+
+def _parsed(text: str) -> Object | None:
+    try:
+        template: Any = json.loads(text)
+    except ValueError:
+        return None
+    return template if isinstance(template, dict) and "spec" in template else None
+
+
+def model_deployment(service: ReasoningService, pin: Pin, replicas: int) -> Object:
+    """The Deployment; `spec.replicas` is always stated, since omitting it once would mean 1."""
+    name = service.metadata.name
+    head = owned(service, "apps/v1", "Deployment", names.model_name(name), names.COMPONENT_MODEL)
+    head["metadata"]["annotations"] = pin.annotations()
+    return {
+        **head,
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": service.spec.engine.startup_seconds
+            + PROGRESS_MARGIN_SECONDS,
+            "selector": {"matchLabels": names.selector(name, names.COMPONENT_MODEL)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": pin.template,
+        },
+    }
+
+
+def model_support(service: ReasoningService) -> list[Object]:
+    """What the model pods need beside the Deployment: identity, endpoints, eviction limits."""
+    name = service.metadata.name
+    model = names.model_name(name)
+    headless = owned(service, "v1", "Service", model, names.COMPONENT_MODEL) | {
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": False,
+            "selector": names.selector(name, names.COMPONENT_MODEL),
+            "ports": [
+                {
+                    "name": "http",
+                    "port": names.MODEL_PORT,
+                    "targetPort": names.MODEL_PORT,
+                    "protocol": "TCP",
+                }
+            ],
+        }
+    }
+    return [
+        service_account(service, model, names.COMPONENT_MODEL),
+        headless,
+        disruption_budget(service, model, names.COMPONENT_MODEL),
+    ]

@@ -1,0 +1,165 @@
+"""The gateways of all services, followed; a service's signals on demand, as one reading.
+
+A gateway that was not heard for a while is missing: what it last said of the present (phases,
+work) is dropped, what it counted stays, and the reading is marked incomplete, a lower bound.
+Counts of gateways that restarted or went are carried on, so that totals are monotone within an
+epoch. The epoch is one life of this process: what an earlier one carried is not known here.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+
+from thinkscale.errors import WireFormatError
+from thinkscale.model.observation import MergedSignals
+from thinkscale.model.reading import Absent, Failed, Reading, Value
+from thinkscale.model.signals import GatewaySignals
+from thinkscale.signals.merge import merge
+from thinkscale.signals.poller import Poller, validated
+from thinkscale.signals.totals import Totals, totals_of
+
+SOURCE: Final = "gateways"
+MISSING_AFTER_SECONDS: Final = 15.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Followed:
+    poller: Poller
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Service:
+    gateways: dict[str, _Followed] = field(default_factory=dict)
+    carried: Totals = field(default_factory=Totals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalsReading:
+    """A service's signals, and how many gateways stand behind them."""
+
+    signals: Reading[MergedSignals]
+    expected: int
+    heard: int
+
+
+class GatewaySource:
+    """An async context manager that owns all pollers."""
+
+    def __init__(
+        self,
+        on_jump: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_jump = on_jump
+        self._clock = clock
+        self._services: dict[str, _Service] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self.epoch: Final = uuid.uuid4().hex[:12]
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        tasks = [g.task for s in self._services.values() for g in s.gateways.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def follow(self, service: str, gateways: Mapping[str, str]) -> None:
+        """These are the service's gateways now: pod name to base URL of the admin port."""
+        known = self._services.setdefault(service, _Service())
+        for name in set(known.gateways) - set(gateways):
+            self._leave(known, name)
+        for name in set(gateways) - set(known.gateways):
+            known.gateways[name] = self._start(service, known, gateways[name])
+
+    def forget(self, service: str) -> None:
+        """The service is gone."""
+        known = self._services.pop(service, None)
+        for gateway in known.gateways.values() if known else ():
+            gateway.task.cancel()
+
+    def _start(self, service: str, known: _Service, base_url: str) -> _Followed:
+        if self._session is None:
+            raise RuntimeError("GatewaySource is used outside its context")
+
+        def carry(previous: dict[str, Any] | None, answer: dict[str, Any]) -> None:
+            if previous is not None and previous["bootId"] != answer["bootId"]:
+                self._carry(known, previous)
+
+        poller = Poller(
+            self._session,
+            f"{base_url}/signals",
+            clock=self._clock,
+            on_jump=lambda: self._on_jump(service),
+            on_answer=carry,
+        )
+        return _Followed(poller=poller, task=asyncio.create_task(poller.run()))
+
+    def _leave(self, known: _Service, name: str) -> None:
+        gateway = known.gateways.pop(name)
+        gateway.task.cancel()
+        if gateway.poller.answer is not None:
+            self._carry(known, gateway.poller.answer)
+
+    @staticmethod
+    def _carry(known: _Service, last: dict[str, Any]) -> None:
+        try:
+            known.carried += totals_of(validated(last))
+        except WireFormatError:
+            return  # it never entered a reading either
+
+    def read(self, service: str) -> SignalsReading:
+        """The service's signals now."""
+        known = self._services.get(service)
+        if known is None or not known.gateways:
+            absent = Absent(reason="no gateway is running")
+            return SignalsReading(signals=absent, expected=0, heard=0)
+        now = self._clock()
+        present: list[GatewaySignals] = []
+        carried = known.carried
+        oldest = 0.0
+        errors: list[str] = []
+        silent = 0.0
+        for name, gateway in sorted(known.gateways.items()):
+            poller = gateway.poller
+            age = now - (poller.born if poller.heard is None else poller.heard)
+            try:
+                signals = validated(poller.answer) if poller.answer is not None else None
+            except WireFormatError as error:
+                signals, poller.error = None, str(error)
+            if signals is not None and age <= MISSING_AFTER_SECONDS:
+                present.append(signals)
+                oldest = max(oldest, age)
+                continue
+            if signals is not None:
+                carried += totals_of(signals)
+            errors.append(f"{name}: {poller.error or 'silent'}")
+            silent = max(silent, age)
+        reading: Reading[MergedSignals] = (
+            Value(
+                value=merge(present, carried),
+                age_seconds=oldest,
+                source=SOURCE,
+                complete=not errors,
+            )
+            if present
+            else Failed(error="; ".join(errors), age_seconds=silent, source=SOURCE)
+        )
+        return SignalsReading(signals=reading, expected=len(known.gateways), heard=len(present))
