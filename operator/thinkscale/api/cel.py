@@ -4,7 +4,7 @@ A message says what is wrong and how to mend it; `field` moves the error to the 
 change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,19 +36,30 @@ def exactly_one(message: str, *fields: str) -> CelRule:
     )
 
 
-def resource_rules(field: str) -> Sequence[CelRule]:
-    """Requests beyond their limits would only be refused later, in the Deployment."""
-    return (
-        CelRule(
-            rule=(
-                "!has(self.requests) || !has(self.limits) || self.requests.all(k, "
-                "!(k in self.limits) || !isQuantity(string(self.requests[k])) "
-                "|| !isQuantity(string(self.limits[k])) "
-                "|| quantity(string(self.requests[k]))"
-                ".compareTo(quantity(string(self.limits[k]))) <= 0)"
-            ),
-            message=f"{field} must not request more than the limits allow: lower the request or "
-            "raise the limit of the same resource",
-            field=".requests",
+QUANTITY: Final = CelRule(
+    rule="isQuantity(string(self))",
+    message='must be a quantity, for example 8, "500m" or 64Gi',
+)
+
+
+def resource_rules(path: str) -> Mapping[str, Sequence[CelRule]]:
+    """Rules of requests and limits at this path: quantities, and no request beyond its limit
+    (Kubernetes would refuse that only in the Deployment).
+    """
+    within = CelRule(
+        rule=(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(k, "
+            "!(k in self.limits) || !isQuantity(string(self.requests[k])) "
+            "|| !isQuantity(string(self.limits[k])) "
+            "|| quantity(string(self.requests[k]))"
+            ".compareTo(quantity(string(self.limits[k]))) <= 0)"
         ),
+        message="must not be more than the limit of the same resource: lower the request, or raise "
+        "the limit",
+        field=".requests",
     )
+    return {
+        path: (within,),
+        f"{path}.requests.*": (QUANTITY,),
+        f"{path}.limits.*": (QUANTITY,),
+    }

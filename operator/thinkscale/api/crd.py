@@ -53,7 +53,7 @@ def schema() -> Schema:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": structural(ReasoningServiceSpec),
             "status": structural(ReasoningServiceStatus),
         },

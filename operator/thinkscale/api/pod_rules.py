@@ -7,7 +7,7 @@ accepted; here the person who writes it sees the message.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from thinkscale.api.cel import LABEL_KEY, CelRule, exactly_one
+from thinkscale.api.cel import LABEL_KEY, QUANTITY, CelRule, exactly_one
 from thinkscale.api.names import GROUP
 
 POD_LABELS: Final[Sequence[CelRule]] = (
@@ -122,6 +122,7 @@ POD_RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     f"{POD_SPEC}.nodeSelector": NODE_SELECTOR,
     f"{POD_SPEC}.tolerations[]": TOLERATION,
     f"{POD_SPEC}.topologySpreadConstraints[]": TOPOLOGY_SPREAD,
+    f"{POD_SPEC}.volumes[].emptyDir.sizeLimit": (QUANTITY,),
     f"{POD_SPEC}.volumes[]": (
         exactly_one(
             "each volume needs exactly one source: configMap, secret, persistentVolumeClaim, "

@@ -42,13 +42,15 @@ def _flag_rule(flag: str, instead: str) -> CelRule:
 ROOT: Final[Sequence[CelRule]] = (
     CelRule(
         rule="size(self.metadata.name) <= 52",
-        message="metadata.name must be at most 52 characters, as Services and pods are named after "
-        "it: choose a shorter name",
+        message="must be at most 52 characters, as Services and pods are named after it: choose a "
+        "shorter name",
+        field=".metadata.name",
     ),
     CelRule(
         rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        message="metadata.name must be a DNS label that begins with a letter (a-z, 0-9 and '-', no "
-        "dots), as a Service is named after it: choose another name",
+        message="must be a DNS label that begins with a letter (a-z, 0-9 and '-', no dots), as a "
+        "Service is named after it: choose another name",
+        field=".metadata.name",
     ),
 )
 
@@ -250,12 +252,12 @@ RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     "spec": SPEC,
     "spec.model": MODEL,
     "spec.engine": ENGINE,
-    "spec.engine.resources": resource_rules("engine.resources"),
+    **resource_rules("spec.engine.resources"),
     **POD_RULES,
     "spec.thinking": THINKING,
     "spec.thinking.budget": BUDGET,
     "spec.slos[]": SLO,
     "spec.scaling": SCALING,
-    "spec.gateway.resources": resource_rules("gateway.resources"),
+    **resource_rules("spec.gateway.resources"),
 }
 """All rules by the path of their node; the empty path is the whole object."""

@@ -34,10 +34,6 @@ KEPT: Final = (
     "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-int-or-string",
 )
-QUANTITY_PATTERN: Final = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
-    r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
 
 
 def structural(model: type[BaseModel]) -> Schema:
@@ -55,7 +51,6 @@ def _node(raw: Schema, definitions: Mapping[str, Schema]) -> Schema:
         node["enum"] = [merged["const"]]
     if node.get("x-kubernetes-int-or-string"):
         node["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-        node["pattern"] = QUANTITY_PATTERN
     if "items" in merged:
         node["items"] = _node(merged["items"], definitions)
     if isinstance(merged.get("additionalProperties"), dict):
