@@ -95,7 +95,7 @@ class EngineSpec(Resource):
     type: EngineType = EngineType.VLLM
     """Which model server the image holds."""
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
-    """Container image of the model server, for example `vllm/vllm-openai:v0.11.0`."""
+    """Container image of the model server, for example `vllm/vllm-openai:v0.33.0`."""
     command: Annotated[tuple[Argument, ...], Field(max_length=32, json_schema_extra=atomic())] = ()
     """Replaces the image's entrypoint; the model and all flags follow it."""
     args: Annotated[tuple[Argument, ...], Field(max_length=64, json_schema_extra=atomic())] = ()
