@@ -8,8 +8,7 @@ or so; it is started again, and its first list replaces what was known.
 import json
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 KubeObject = dict[str, Any]
@@ -91,13 +90,3 @@ def watch_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         if text == "}" or (len(pending) == 1 and text.startswith("{") and text.endswith("}")):
             yield json.loads("".join(pending))
             pending.clear()
-
-
-def eventually(check: Callable[[], bool], *, within_seconds: float, what: str) -> float:
-    """Wait until `check` holds; seconds it took. Raises TimeoutError naming what did not come."""
-    begun = time.monotonic()
-    while not check():
-        if time.monotonic() - begun > within_seconds:
-            raise TimeoutError(f"{what}: not within {within_seconds:.0f} s")
-        time.sleep(0.1)
-    return time.monotonic() - begun

@@ -77,12 +77,12 @@ class StreamTally:
 
     @property
     def thinking_tokens(self) -> int:
-        """Thinking tokens, from the usage if it tells them."""
-        if self.usage:
-            details = self.usage.get("completion_tokens_details") or {}
-            if (reasoning := details.get("reasoning_tokens")) is not None:
-                return int(reasoning)
-        return self.thinking_deltas
+        """Thinking tokens: what the usage says, unless more deltas than that were seen.
+
+        NB: vLLM's parser `deepseek_r1` always reports 0 when the template opened the tag.
+        """
+        details = (self.usage or {}).get("completion_tokens_details") or {}
+        return max(self.thinking_deltas, int(details.get("reasoning_tokens") or 0))
 
     @property
     def answer_tokens(self) -> int:

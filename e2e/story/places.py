@@ -1,0 +1,146 @@
+"""Where the story plays: a cluster of our own on this machine, or that of the current kubeconfig.
+
+A place hands out a cluster with the operator installed, and takes everything away afterwards. On a
+cluster that belongs to somebody it asks first, keeps to a namespace of its own, asks for no GPU,
+never touches a node, and removes all it made: release, namespace, and the CRD if it came with us.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.harness import PRODUCT_IMAGE, ClusterClient, ExistingCluster, LocalCluster, assets
+from e2e.story.view import Progress
+
+CHART = Path(__file__).parents[2] / "charts" / "thinkscale"
+OPERATOR_NAMESPACE = "thinkscale-system"
+RELEASE = "thinkscale"
+CRD = "reasoningservices.thinkscale.dev"
+INSTALL_SECONDS = 180
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A cluster with the operator in it."""
+
+    cluster: ClusterClient
+    namespace: str
+    image: str
+    gpus: int | None
+    """GPUs per replica; None: as the service's YAML says."""
+    local: bool
+    """Whether this process reaches pods and Services by their addresses."""
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """kubectl bound to this cluster, for long-lived watches."""
+        kubectl = assets.find().binaries.get("kubectl") or shutil.which("kubectl") or "kubectl"
+        if self.local:
+            return [str(kubectl), "--kubeconfig", str(self.cluster.kubeconfig)]  # type: ignore[attr-defined]
+        return [str(kubectl)]
+
+
+@contextmanager
+def local_place(progress: Progress, *, namespace: str) -> Iterator[Place]:
+    """A real Kubernetes on this machine: two nodes with eight emulated GPUs each."""
+    cluster = LocalCluster()
+    try:
+        with progress.step("starting Kubernetes: control plane, 2 nodes with 8 GPUs each, DNS"):
+            cluster.start()
+        install_operator(cluster, progress, PRODUCT_IMAGE, pull_policy="IfNotPresent")
+        cluster.kubectl("create", "namespace", namespace)
+        yield Place(
+            cluster=cluster, namespace=namespace, image=PRODUCT_IMAGE, gpus=None, local=True
+        )
+    finally:
+        with progress.step("stopping Kubernetes"):
+            cluster.stop()
+
+
+@contextmanager
+def existing_place(progress: Progress, *, image: str, ask: bool = True) -> Iterator[Place]:
+    """The cluster of the current kubeconfig. `image` is `REPOSITORY:TAG` that its nodes can pull.
+
+    Raises SystemExit if the person says no.
+    """
+    cluster = ExistingCluster()
+    namespace = f"thinkscale-demo-{time.strftime('%H%M%S')}"
+    context = cluster.kubectl("config", "current-context").stdout.strip()
+    progress.say(
+        f"This uses the cluster of the current kubeconfig (context {context}): a namespace\n"
+        f"{namespace} with the operator and up to 8 small pods without GPUs, and the CRD\n"
+        f"{CRD} if it is not there yet. All of it is removed at the end."
+    )
+    if ask and not _agreed():
+        raise SystemExit("Nothing was done.")
+    crd_is_there = cluster.kubectl("get", "crd", CRD, check=False).returncode == 0
+    try:
+        cluster.kubectl("create", "namespace", namespace)
+        if crd_is_there:
+            progress.say("  The CRD is there already: its operator will serve the demo.")
+        else:
+            install_operator(
+                cluster,
+                progress,
+                image,
+                pull_policy="IfNotPresent",
+                namespace=namespace,
+                release=namespace,
+                watched=namespace,
+            )
+        yield Place(cluster=cluster, namespace=namespace, image=image, gpus=0, local=False)
+    finally:
+        with progress.step(f"removing namespace {namespace} and all that came with it"):
+            _remove(cluster, namespace, release=not crd_is_there)
+
+
+def install_operator(
+    cluster: ClusterClient,
+    progress: Progress,
+    image: str,
+    *,
+    pull_policy: str,
+    namespace: str = OPERATOR_NAMESPACE,
+    release: str = RELEASE,
+    watched: str = "",
+) -> None:
+    """`helm install` of the chart, as the README says it."""
+    repository, _, tag = image.rpartition(":")
+    values = {
+        "image.repository": repository,
+        "image.tag": tag,
+        "image.pullPolicy": pull_policy,
+    }
+    if watched:
+        values["watchNamespaces[0]"] = watched
+    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    with progress.step("installing the operator: helm install thinkscale charts/thinkscale"):
+        cluster.helm(
+            "install", release, str(CHART), "--namespace", namespace, "--create-namespace",
+            *settings, "--wait", "--timeout", f"{INSTALL_SECONDS}s",
+            timeout_seconds=INSTALL_SECONDS + 10,
+        )  # fmt: skip
+
+
+def _remove(cluster: ClusterClient, namespace: str, *, release: bool) -> None:
+    cluster.kubectl(
+        "delete", "reasoningservices", "--all", "-n", namespace, check=False, timeout_seconds=300
+    )
+    if release:
+        cluster.helm("uninstall", namespace, "--namespace", namespace, "--wait", check=False)
+    cluster.kubectl("delete", "namespace", namespace, check=False, timeout_seconds=300)
+    if release:
+        cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", check=False)
+
+
+def _agreed() -> bool:
+    if os.environ.get("YES") == "1":
+        return True
+    if not sys.stdin.isatty():
+        raise SystemExit("Nobody is there to ask: set YES=1 if this cluster may be used.")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
