@@ -29,7 +29,7 @@ from thinkscale.scaling import attainment, explain, latency, lead_time, memory, 
 from thinkscale.scaling.demand import ask
 from thinkscale.scaling.evidence import Evidence, Trust, weigh
 from thinkscale.scaling.explain import Facts
-from thinkscale.scaling.move import Move, towards
+from thinkscale.scaling.move import Move, by_hand, towards
 from thinkscale.scaling.occupancy import TARGET
 from thinkscale.scaling.size import Size, choose
 from thinkscale.scaling.state import State
@@ -82,16 +82,12 @@ def _decide(
 def _move(
     intent: Intent, state: State, supply: Supply, evidence: Evidence, size: Size, now: float
 ) -> Move:
-    """Towards the law's size, or the person's. What a person orders is not held back by missing
-    signals; whoever is removed then still drains on its own.
-    """
-    target, may_shrink = size.wanted, size.may_shrink
+    """Towards the law's size, or the person's."""
     if intent.mode is not Mode.AUTO and intent.manual_replicas is not None:
-        target = intent.manual_replicas
-        may_shrink = True
-        if evidence.trust is not Trust.FRESH:
-            return Move(to=target, cordon={}, retire=())
-    return towards(target, state, intent, supply, evidence, may_shrink=may_shrink, now=now)
+        return by_hand(intent.manual_replicas, state, intent, supply, evidence, now)
+    return towards(
+        size.wanted, state, intent, supply, evidence, may_shrink=size.may_shrink, now=now
+    )
 
 
 def _trim(state: State, intent: Intent, evidence: Evidence, supply: Supply, now: float) -> State:

@@ -80,7 +80,7 @@ def _occupancy(
     seats = intent.seats_per_replica
     expected = float(in_flight)
     rate = traffic.projected_rate(state.traffic, lead_seconds)
-    if evidence.trust is Trust.FRESH and rate is not None and pace and survival.known:
+    if evidence.trust is Trust.FRESH and rate is not None and pace and survival.certain:
         service = (survival.mean + state.lengths.answer_mean_tokens) * pace
         expected = occupancy.projected(in_flight, rate, service, lead_seconds, seats)
         numbers |= {"arrivals_per_second": rate, "service_seconds": service}

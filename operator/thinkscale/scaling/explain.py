@@ -58,13 +58,18 @@ def _standing_still(facts: Facts) -> Reason:
 
 
 def _growing(facts: Facts) -> Reason:
+    wanted, wish = facts.size.wanted, facts.demand.up
     if facts.size.waking:
         return Reason.WAKING
     if facts.limited_by is LimitedBy.MAX_REPLICAS:
         return Reason.MAX_REPLICAS
-    if facts.demand.up is None or facts.demand.up < facts.size.wanted:
+    if wish is not None and wish >= wanted:
+        return facts.demand.reason
+    if wanted <= facts.intent.min_replicas:
         return Reason.MIN_REPLICAS
-    return facts.demand.reason
+    if wish is None:
+        return _missing(facts.evidence.trust)
+    return Reason.STABILIZING
 
 
 def _missing(trust: Trust) -> Reason:
@@ -85,7 +90,7 @@ def message(facts: Facts, why: Reason) -> str:
     ready = _replicas(len(supply.ready), "ready ")
     if demand.up is None:
         return (
-            f"No signals to decide by: {facts.evidence.trouble}; holding {_replicas(supply.size)}"
+            f"No signals to decide by: {facts.evidence.trouble}; holding {_replicas(facts.move.to)}"
         )
     text = f"{demand.because} on {ready} of {facts.intent.seats_per_replica} seats"
     if why is Reason.IDLE:
@@ -111,9 +116,8 @@ def _afterthought(facts: Facts, why: Reason) -> str:
         case Reason.SURPLUS:
             return f"; the workload goes from {supply.size} to {facts.move.to}"
         case Reason.DRAINING_SURPLUS:
-            return (
-                f"; {', '.join(sorted(facts.move.cordon))} finishes its requests before it leaves"
-            )
+            names = ", ".join(sorted(facts.move.cordon)[:3])
+            return f"; draining {_replicas(len(facts.move.cordon))} before removal ({names})"
         case Reason.STABILIZING:
             return f"; {size.wanted} stay until the surplus has lasted"
         case Reason.ROLLING:

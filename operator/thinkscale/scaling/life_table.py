@@ -21,6 +21,8 @@ from thinkscale.model.observation import MergedSignals
 HALF_LIFE_ENDS: Final = 1400.0
 HALF_LIFE_SECONDS: Final = 3600.0
 PSEUDO_EVENTS: Final = 1.0
+ENOUGH_ENDS: Final = 8
+"""With fewer ends, the mean is too uncertain to extrapolate with."""
 LONGEST_TOKENS: Final = AGE_EDGES_TOKENS[-1]
 """Nothing is expected beyond it when no budget bounds thinking."""
 
@@ -105,9 +107,10 @@ class Survival:
     """
 
     def __init__(self, lengths: Lengths, max_tokens: int | None) -> None:
-        """Build it; `known` is False while no token was thought."""
+        """Build it; `known`: some thinking was seen; `certain`: enough of it ended."""
         exposure, ends = sum(lengths.exposure_tokens), sum(lengths.ends)
         self.known = exposure > 0
+        self.certain = ends >= ENOUGH_ENDS
         self.bound = min(LONGEST_TOKENS, max_tokens if max_tokens is not None else LONGEST_TOKENS)
         overall = max(ends, PSEUDO_EVENTS) / max(exposure, 1.0)
         self._edges = [e for e in AGE_EDGES_TOKENS if e < self.bound] + [self.bound]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from thinkscale.model.decision import LimitedBy
 from thinkscale.model.intent import Intent
 from thinkscale.scaling import cordon, steps
-from thinkscale.scaling.evidence import Evidence
+from thinkscale.scaling.evidence import Evidence, Trust
 from thinkscale.scaling.state import State
 from thinkscale.scaling.supply import Supply
 
@@ -57,6 +57,22 @@ def towards(
         to = max(to, min(lower, supply.size))
     not_ready = max(0, supply.size - ready)
     retired = max(0, supply.size - to - not_ready)
+    return Move(to=to, cordon=leaving.cordon, retire=leaving.idle[:retired])
+
+
+def by_hand(
+    target: int, state: State, intent: Intent, supply: Supply, evidence: Evidence, now: float
+) -> Move:
+    """The next step towards a number that a person set: exactly that number, at once, but for
+    victims that still work. Step policies and missing signals do not hold a person back; whoever is
+    removed unasked still drains on its own.
+    """
+    surplus = len(supply.ready) - target
+    if target >= supply.size or surplus <= 0 or evidence.trust is not Trust.FRESH:
+        return Move(to=target, cordon={}, retire=())
+    leaving = cordon.choose(supply.ready, state.cordon, surplus, evidence, now)
+    to = min(supply.size, max(target, len(supply.ready) - len(leaving.idle)))
+    retired = max(0, len(supply.ready) - to)
     return Move(to=to, cordon=leaving.cordon, retire=leaving.idle[:retired])
 
 

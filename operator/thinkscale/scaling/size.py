@@ -6,6 +6,7 @@ the workload rolls.
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from thinkscale.model.decision import LimitedBy
 from thinkscale.model.intent import Intent
@@ -15,7 +16,7 @@ from thinkscale.scaling.evidence import Trust
 from thinkscale.scaling.state import State
 from thinkscale.scaling.supply import Supply
 
-LOST_SECONDS: float = 60.0
+LOST_SECONDS: Final = 60.0
 """When signals are missing for so long, a surplus that was being drained is kept after all."""
 
 
@@ -26,13 +27,12 @@ class Size:
     wanted: int
     standing: int
     """What was wanted before."""
-    wish: int | None
-    """What the terms asked for, before every limit."""
     limited_by: LimitedBy
-    idle: bool
     waking: bool
+    """From zero, because there are requests."""
     may_shrink: bool
-    settles_at: float | None = None
+    """The signals are complete and fresh, and no roll is under way."""
+    settles_at: float | None
     """When the scale-down window next lets go of something (Unix seconds)."""
 
 
@@ -53,43 +53,49 @@ def choose(
     before = standing(state, intent, supply, now)
     may_shrink = trust is Trust.FRESH and not supply.rolling
     state = _recorded(state, intent, demand, before, trust, now)
-    size = before
-    if demand.up is not None:
-        size = stabilize.stabilized(before, state.ups, state.downs)
-        if not may_shrink:
-            size = max(size, before)
-    held = demand.up is not None and (
-        demand.up > size or (demand.down is not None and demand.down < size)
-    )
-    limited = LimitedBy.STABILIZATION if held else LimitedBy.NONE
-    if demand.up is not None and not may_shrink and demand.up < before:
-        limited = LimitedBy.SIGNALS if trust is not Trust.FRESH else limited
-    if demand.up is None:
-        limited = LimitedBy.SIGNALS
-    idle = _idle(state, intent, now)
+    size, limited = _windowed(state, demand, before, trust, may_shrink=may_shrink)
     waking = before == 0 and bool(demand.up)
-    if waking:
-        size = max(size, 1)
-    size, limited = _stepped(state, intent, supply, size, limited, now)
-    lowest = intent.min_replicas or (0 if idle or (before == 0 and not waking) else 1)
-    if size <= lowest and demand.up is not None and demand.up < lowest:
-        limited = LimitedBy.MIN_REPLICAS
-    size = max(size, lowest)
+    size, limited = _stepped(state, intent, supply, max(size, int(waking)), limited, now)
+    lowest = intent.min_replicas
+    if lowest == 0 and not _idle(state, intent, now):
+        lowest = min(1, before + int(waking))
     highest = intent.max_replicas if may_shrink else max(intent.max_replicas, before)
     if max(size, demand.up or 0) > intent.max_replicas:
         limited = LimitedBy.MAX_REPLICAS
-    settles = state.downs[0] if state.downs else (now, 0)
-    window = intent.scale_down.stabilization_window_seconds
+    elif size <= lowest and demand.up is not None and demand.up < lowest:
+        limited = LimitedBy.MIN_REPLICAS
     return Size(
-        wanted=min(size, highest),
+        wanted=min(max(size, lowest), highest),
         standing=before,
-        wish=demand.up,
         limited_by=limited,
-        idle=idle,
         waking=waking,
         may_shrink=may_shrink,
-        settles_at=settles[0] + window if settles[1] > (demand.down or 0) else None,
+        settles_at=_settles_at(state, intent, demand),
     ), state
+
+
+def _windowed(
+    state: State, demand: Demand, before: int, trust: Trust, *, may_shrink: bool
+) -> tuple[int, LimitedBy]:
+    """The size that the stabilisation windows allow; without signals, the one that stands."""
+    if demand.up is None or demand.down is None:
+        return before, LimitedBy.SIGNALS
+    size = stabilize.stabilized(before, state.ups, state.downs)
+    if not may_shrink and size < before:
+        size = before
+    if trust is not Trust.FRESH and demand.up < before:
+        return size, LimitedBy.SIGNALS
+    if demand.up > size or demand.down < size:
+        return size, LimitedBy.STABILIZATION
+    return size, LimitedBy.NONE
+
+
+def _settles_at(state: State, intent: Intent, demand: Demand) -> float | None:
+    """When the scale-down window lets go of its largest wish, if that is what holds the size."""
+    since, largest = state.downs[0]
+    if demand.down is None or largest <= max(demand.down, intent.min_replicas):
+        return None
+    return since + intent.scale_down.stabilization_window_seconds
 
 
 def _recorded(
