@@ -124,6 +124,12 @@ POD_RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     f"{POD_SPEC}.topologySpreadConstraints[]": TOPOLOGY_SPREAD,
     f"{POD_SPEC}.volumes[].emptyDir.sizeLimit": (QUANTITY,),
     f"{POD_SPEC}.volumes[]": (
+        CelRule(
+            rule="!self.name.startsWith('thinkscale-')",
+            message="must not begin with thinkscale-, as the operator's own volumes do: choose "
+            "another name",
+            field=".name",
+        ),
         exactly_one(
             "each volume needs exactly one source: configMap, secret, persistentVolumeClaim, "
             "emptyDir, hostPath or nfs",

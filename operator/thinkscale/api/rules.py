@@ -100,6 +100,15 @@ SPEC: Final[Sequence[CelRule]] = (
     ),
     CelRule(
         rule=(
+            "!self.model.uri.startsWith('pvc://') || !has(self.engine.volumeMounts) "
+            "|| self.engine.volumeMounts.all(m, m.mountPath != '/models')"
+        ),
+        message="must not mount anything at /models, where the claim of model.uri is mounted: "
+        "choose another mountPath",
+        field=".engine.volumeMounts",
+    ),
+    CelRule(
+        rule=(
             "!has(self.model.tokenSecretRef) || !has(self.engine.env) "
             "|| self.engine.env.all(e, e.name != 'HF_TOKEN')"
         ),
@@ -121,7 +130,8 @@ MODEL: Final[Sequence[CelRule]] = (
     CelRule(
         rule=(
             "self.uri.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*$') "
-            "|| self.uri.matches('^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/[-A-Za-z0-9._/]*)?$')"
+            "|| (self.uri.matches('^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/[-A-Za-z0-9._/]*)?$') "
+            "&& !self.uri.contains('..'))"
         ),
         message="must be hf://ORG/NAME (Hugging Face) or pvc://CLAIM/PATH (a directory of a "
         "PersistentVolumeClaim)",
