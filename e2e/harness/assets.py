@@ -36,6 +36,10 @@ class Assets:
             raise MissingAssetsError(f"{name} is missing: run `make install`")
         return str(self.binaries[name])
 
+    def optional(self, name: str) -> str | None:
+        """The file of one binary, or None."""
+        return str(self.binaries[name]) if name in self.binaries else None
+
     def missing_for_control_plane(self) -> list[str]:
         """What keeps etcd, the API server and the controllers from starting."""
         return [name for name in API_BINARIES + CONTROLLER_BINARIES if name not in self.binaries]

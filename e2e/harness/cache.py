@@ -23,13 +23,15 @@ def cache_root() -> Path:
     return Path(base) / "thinkscale"
 
 
-def key_of(texts: Iterable[str] = (), files: Iterable[Path] = ()) -> str:
-    """A key for these texts and the names and contents of these files."""
+def key_of(
+    texts: Iterable[str] = (), files: Iterable[Path] = (), *, root: Path = REPOSITORY
+) -> str:
+    """A key for these texts and for the files' contents and their paths under `root`."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(b"text\0" + text.encode() + b"\0")
     for file in files:
-        digest.update(b"file\0" + _name(file).encode() + b"\0")
+        digest.update(b"file\0" + str(file.relative_to(root)).encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:KEY_LENGTH]
 
@@ -53,7 +55,3 @@ def keep_newest(entries: Path, *, keep: int) -> None:
             shutil.rmtree(stale, ignore_errors=True)
         else:
             stale.unlink(missing_ok=True)
-
-
-def _name(file: Path) -> str:
-    return str(file.relative_to(REPOSITORY)) if file.is_relative_to(REPOSITORY) else file.name

@@ -15,12 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from e2e.harness import assets, netns, node_images, services
+from e2e.harness import assets, netns, services
 from e2e.harness.cache import cache_root
 from e2e.harness.client import ClusterClient
 from e2e.harness.components import Run
 from e2e.harness.control_plane import ControlPlane
-from e2e.harness.images import product_archives
 from e2e.harness.node import Node, NodeSpec
 from e2e.harness.pki import Authority
 
@@ -48,10 +47,10 @@ class LocalCluster(ClusterClient):
         images: Sequence[Path] | None = None,
         hpa_sync_seconds: int = 2,
     ) -> None:
-        """`images`: docker-archives to load besides the pause image; None: the product's image."""
+        """`images`: docker-archives to load; None: the product's, built if the tree changed."""
         found = assets.find()
         found.require(nodes=nodes > 0)
-        super().__init__(found.path("kubectl"), found.binaries.get("helm"), None)
+        super().__init__(found.path("kubectl"), found.optional("helm"), None)
         self._assets = found
         self._specs = [
             NodeSpec(
@@ -94,9 +93,9 @@ class LocalCluster(ClusterClient):
 
     def start(self) -> Self:
         """Start everything and return when pods will run; cleans up after itself when it fails."""
-        netns.enter()
         with self._phase("images"):
-            store = node_images.store(self._archives()) if self._specs else None
+            store = self._image_store() if self._specs else None
+        netns.enter()
         netns.reset()
         run = self._run = Run(cache_root() / "runs")
         try:
@@ -152,8 +151,11 @@ class LocalCluster(ClusterClient):
             with self._phase("DNS"):
                 services.wait_for_dns(run)
 
-    def _archives(self) -> list[Path]:
-        return [*product_archives(pause_only=self._images is not None), *(self._images or [])]
+    def _image_store(self) -> Path:
+        # Late, because the set-up is built on this package.
+        from e2e.provision import node_store
+
+        return node_store.build(self._images)
 
     def _started(self) -> tuple[Run, ControlPlane]:
         if self._run is None or self._control_plane is None:
@@ -172,11 +174,10 @@ class ExistingCluster(ClusterClient):
 
     def __init__(self) -> None:
         found = assets.find()
-        kubectl = found.binaries.get("kubectl") or shutil.which("kubectl")
+        kubectl = found.optional("kubectl") or shutil.which("kubectl")
         if kubectl is None:
             raise assets.MissingAssetsError("kubectl is missing: run `make install`")
-        helm = found.binaries.get("helm") or shutil.which("helm")
-        super().__init__(str(kubectl), None if helm is None else str(helm), None)
+        super().__init__(kubectl, found.optional("helm") or shutil.which("helm"), None)
 
     @property
     def kubeconfig(self) -> Path:

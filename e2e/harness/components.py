@@ -75,7 +75,7 @@ class Run:
     def inside(self, argv: Sequence[str], mounts: Path | None = None) -> list[str]:
         """The command line that runs `argv` in the run's namespaces.
 
-        `mounts`: a mount namespace kept under this path inside, instead of the run's common one.
+        `mounts`: a mount namespace (a path within) to enter instead of the run's common one.
         """
         enter = ["nsenter", "--target", str(self.holder_pid), "--pid", "--mount", "--"]
         if mounts is not None:
@@ -96,15 +96,6 @@ class Run:
         component = Component(name=name, process=process, log=log)
         self.components[name] = component
         return component
-
-    def call(self, argv: Sequence[str], mounts: Path | None = None) -> str:
-        """Run a command inside to its end and return its output; `ComponentError` if it fails."""
-        done = subprocess.run(
-            self.inside(argv, mounts), capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise ComponentError(f"{' '.join(argv)}: {done.stderr.strip()}")
-        return done.stdout
 
     def wait(
         self, what: str, check: Callable[[], object], within_seconds: float, needs: Component

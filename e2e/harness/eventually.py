@@ -35,7 +35,7 @@ def eventually(
         try:
             last = check()
             if last:
-                return last  # type: ignore[return-value]
+                return last
         except Exception as error:
             last = f"{type(error).__name__}: {error}"
         if time.monotonic() >= deadline:

@@ -6,44 +6,40 @@ is the key.
 
 from pathlib import Path
 
-from e2e.harness.assets import MissingAssetsError
 from e2e.harness.cache import REPOSITORY, cache_root, key_of, tree
 
 PRODUCT_REPOSITORY = "localhost/thinkscale"
 PRODUCT_TAG = "dev"
 PRODUCT_IMAGE = f"{PRODUCT_REPOSITORY}:{PRODUCT_TAG}"
-PROVISION = Path(__file__).resolve().parents[1] / "provision"
+_PROVISION = REPOSITORY / "e2e" / "provision"
+_PAUSE = REPOSITORY / "e2e" / "go" / "pause"
 
 
 def base_archive() -> Path:
     """The Debian base that stands in for `python:3.11-slim` where no registry is used."""
-    return cache_root() / "images" / f"base-{key_of(files=[PROVISION / 'base_image.py'])}.tar"
+    return _archive("base", key_of(files=[_PROVISION / "base_image.py"]))
 
 
 def pause_archive() -> Path:
     """The image of a pod's sandbox."""
-    return cache_root() / "images" / f"pause-{key_of(files=[PROVISION / 'pause.py'])}.tar"
+    return _archive("pause", key_of(files=[_PROVISION / "pause.py", *tree(_PAUSE)]))
 
 
-def product_archive() -> Path:
-    """The product's image for the tree as it is now."""
-    files = [
-        REPOSITORY / "Containerfile",
-        REPOSITORY / ".containerignore",
-        REPOSITORY / "pyproject.toml",
-        REPOSITORY / "README.md",
-        REPOSITORY / "LICENSE",
-        *sorted((REPOSITORY / "requirements").glob("*.lock")),
-        *tree(REPOSITORY / "operator"),
+def product_archive(root: Path = REPOSITORY) -> Path:
+    """The product's image for the tree at `root` as it is now."""
+    key = key_of(texts=[base_archive().name], files=product_context(root), root=root)
+    return _archive("product", key)
+
+
+def product_context(root: Path = REPOSITORY) -> list[Path]:
+    """The files that the product's image is made from."""
+    names = ["Containerfile", ".containerignore", "pyproject.toml", "README.md", "LICENSE"]
+    return [
+        *(root / name for name in names),
+        *sorted((root / "requirements").glob("*.lock")),
+        *tree(root / "operator"),
     ]
-    return (
-        cache_root() / "images" / f"product-{key_of(texts=[base_archive().name], files=files)}.tar"
-    )
 
 
-def product_archives(*, pause_only: bool = False) -> list[Path]:
-    """The archives that every node needs; `MissingAssetsError` when one is not built."""
-    archives = [pause_archive()] if pause_only else [pause_archive(), product_archive()]
-    if missing := [archive.name for archive in archives if not archive.exists()]:
-        raise MissingAssetsError(f"images are not built: {', '.join(missing)}; run `make install`")
-    return archives
+def _archive(kind: str, key: str) -> Path:
+    return cache_root() / "images" / f"{kind}-{key}.tar"

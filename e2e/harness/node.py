@@ -13,7 +13,6 @@ namespace, that hold its wishes already: the machine's own values are never touc
 
 import json
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ KERNEL_WISHES = {
     "kernel/keys/root_maxbytes": "25000000",
 }
 START_SECONDS = 60
+MOUNT_SECONDS = 10
 MAX_SOCKET_PATH = 100
 """The kernel allows 107 bytes for a socket's path."""
 GPU_RESOURCE = "nvidia.com/gpu"
@@ -63,6 +63,8 @@ class Node:
         self.directory = run.directory / spec.name
         self.directory.mkdir()
         self._ip = netns.node_ip(spec.number)
+        self.mounts: Path | None = None
+        """The node's mount namespace, as a path within the run."""
         self._socket = self.directory / "containerd.sock"
         if len(str(self._socket)) > MAX_SOCKET_PATH:
             raise ComponentError(
@@ -71,14 +73,9 @@ class Node:
         if any(self.directory.is_relative_to(path) for path in PRIVATE_DIRECTORIES):
             raise ComponentError(f"the cache must not lie in {' or '.join(PRIVATE_DIRECTORIES)}")
 
-    @property
-    def mounts(self) -> Path:
-        """The node's mount namespace."""
-        return self.directory / "mounts"
-
     def start_containerd(self, images: Path) -> Component:
         """Start the container runtime with the images that are unpacked under `images`."""
-        self._make_mounts()
+        self.mounts = self._make_mounts()
         node_images.link(images, self.directory / "containerd")
         cni = self.directory / "cni"
         cni.mkdir()
@@ -138,7 +135,8 @@ class Node:
                 "patch", "node", name, "--subresource=status", "--type=merge", "--patch", patch
             )
 
-    def _make_mounts(self) -> None:
+    def _make_mounts(self) -> Path:
+        """Start a process that does nothing but hold the namespace; returns the namespace."""
         wishes = self.directory / "sysctl"
         lines = [f"mount -t tmpfs -o mode=755 tmpfs {path}" for path in PRIVATE_DIRECTORIES]
         lines.append("mkdir -p /var/lib/kubelet /run/containerd /run/lock")
@@ -148,9 +146,12 @@ class Node:
             wish.write_text(f"{value}\n")
             if Path("/proc/sys", name).exists():
                 lines.append(f"mount --bind {wish} /proc/sys/{name}")
-        self.mounts.touch()
-        script = " && ".join(lines)
-        self._run.call(["unshare", f"--mount={self.mounts}", "sh", "-c", script])
+        made = self.directory / "mounts-made-by"
+        lines += [f"echo $$ > {made}", "exec sleep infinity"]
+        command = ["unshare", "--mount", "sh", "-c", " && ".join(lines)]
+        holder = self._run.start(f"mounts-{self.spec.name}", command)
+        self._run.wait("mounts", lambda: made.read_text().strip(), MOUNT_SECONDS, holder)
+        return Path(f"/proc/{made.read_text().strip()}/ns/mnt")
 
     def _cni(self) -> dict[str, Any]:
         subnet = netns.pod_subnet(self.spec.number)
@@ -209,10 +210,3 @@ class Node:
             },
             "imageGCHighThresholdPercent": 100,
         }
-
-
-def containerd_running(component: Component, socket: Path) -> bool:
-    """Whether a containerd answers on its socket."""
-    component.require_running()
-    done = subprocess.run(["ctr", "-a", str(socket), "version"], capture_output=True, check=False)
-    return done.returncode == 0

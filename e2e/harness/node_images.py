@@ -36,12 +36,8 @@ _UNUSED_PLUGINS = (
 
 def store(archives: Sequence[Path]) -> Path:
     """The unpacked store of these docker-archives, made if it is not in the cache yet."""
-    stamps = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in archives]
-    version = subprocess.run(
-        ["containerd", "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    stores = cache_root() / "nodes"
-    final = stores / key_of(texts=[version, *stamps])
+    final = _path(archives)
+    stores = final.parent
     if not final.exists():
         unfinished = stores / f"{final.name}.{os.getpid()}"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -54,6 +50,11 @@ def store(archives: Sequence[Path]) -> Path:
         keep_newest(stores, keep=KEPT_STORES)
     final.touch()
     return final
+
+
+def is_stored(archives: Sequence[Path]) -> bool:
+    """Whether `store` would find what it needs in the cache."""
+    return _path(archives).exists()
 
 
 def link(source: Path, target: Path) -> None:
@@ -97,6 +98,15 @@ disabled_plugins = [{disabled}]
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
 """
+
+
+def _path(archives: Sequence[Path]) -> Path:
+    # The names carry the keys of what is inside; archives of other hands may keep their name.
+    stamps = [f"{path.name} {path.stat().st_size}" for path in archives]
+    version = subprocess.run(
+        ["containerd", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    return cache_root() / "nodes" / key_of(texts=[version, *stamps])
 
 
 def _make(directory: Path, archives: Sequence[Path]) -> None:
