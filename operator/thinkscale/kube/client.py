@@ -54,6 +54,19 @@ class Changed:
     object: Object
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """How to reach the API server and who we are, for another client of the same process."""
+
+    server: str
+    ca_path: str | None
+    ca_data: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    token: str | None
+    insecure: bool
+
+
 def error_of(status: int, reason: str, body: str) -> ApiError:
     """The error of our tree that a response of this status means; the API's own words in it."""
     try:
@@ -116,6 +129,21 @@ class KubeClient:
         if self._api is not None:
             api, self._api = self._api, None
             await api.rest_client.close()
+
+    async def credentials(self) -> Credentials:
+        """The credentials in force now (tokens are read again when they are due)."""
+        settings: Any = await self._configuration.auth_settings()
+        configuration: Any = self._configuration
+        values = [str(setting["value"]) for setting in settings.values()]
+        return Credentials(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            ca_data=configuration.ca_cert_data,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            token=values[0].partition(" ")[2].strip() if values else None,
+            insecure=not configuration.verify_ssl,
+        )
 
     async def request(
         self,

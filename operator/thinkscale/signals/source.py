@@ -9,7 +9,7 @@ epoch. The epoch is one life of this process: what an earlier one carried is not
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -28,10 +28,23 @@ SOURCE: Final = "gateways"
 MISSING_AFTER_SECONDS: Final = 15.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAddress:
+    """One gateway to follow."""
+
+    url: str
+    """Base URL of its admin port."""
+    expected: bool
+    """It serves clients, or still finishes their streams: without its word the sum is partial. One
+    that is only starting counts as soon as it is heard.
+    """
+
+
 @dataclass(slots=True, kw_only=True)
 class _Followed:
     poller: Poller
     task: asyncio.Task[None]
+    expected: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,13 +94,16 @@ class GatewaySource:
         if self._session is not None:
             await self._session.close()
 
-    def follow(self, service: str, gateways: Mapping[str, str]) -> None:
-        """These are the service's gateways now: pod name to base URL of the admin port."""
+    def follow(self, service: str, gateways: Mapping[str, GatewayAddress]) -> None:
+        """These are the service's gateways now, by pod name."""
         known = self._services.setdefault(service, _Service())
         for name in set(known.gateways) - set(gateways):
             self._leave(known, name)
-        for name in set(gateways) - set(known.gateways):
-            known.gateways[name] = self._start(service, known, gateways[name])
+        for name, address in gateways.items():
+            if name in known.gateways:
+                known.gateways[name].expected = address.expected
+            else:
+                known.gateways[name] = self._start(service, known, address)
 
     def forget(self, service: str) -> None:
         """The service is gone."""
@@ -95,7 +111,7 @@ class GatewaySource:
         for gateway in known.gateways.values() if known else ():
             gateway.task.cancel()
 
-    def _start(self, service: str, known: _Service, base_url: str) -> _Followed:
+    def _start(self, service: str, known: _Service, address: GatewayAddress) -> _Followed:
         if self._session is None:
             raise RuntimeError("GatewaySource is used outside its context")
 
@@ -105,12 +121,16 @@ class GatewaySource:
 
         poller = Poller(
             self._session,
-            f"{base_url}/signals",
+            f"{address.url}/signals",
             clock=self._clock,
             on_jump=lambda: self._on_jump(service),
             on_answer=carry,
         )
-        return _Followed(poller=poller, task=asyncio.create_task(poller.run()))
+        return _Followed(
+            poller=poller,
+            task=asyncio.create_task(poller.run()),
+            expected=address.expected,
+        )
 
     def _leave(self, known: _Service, name: str) -> None:
         gateway = known.gateways.pop(name)
@@ -127,39 +147,55 @@ class GatewaySource:
 
     def read(self, service: str) -> SignalsReading:
         """The service's signals now."""
-        known = self._services.get(service)
-        if known is None or not known.gateways:
-            absent = Absent(reason="no gateway is running")
-            return SignalsReading(signals=absent, expected=0, heard=0)
+        known = self._services.get(service, _Service())
         now = self._clock()
-        present: list[GatewaySignals] = []
         carried = known.carried
-        oldest = 0.0
-        errors: list[str] = []
-        silent = 0.0
+        heard: list[tuple[GatewaySignals, float]] = []
+        missing: list[tuple[str, float]] = []
         for name, gateway in sorted(known.gateways.items()):
-            poller = gateway.poller
-            age = now - (poller.born if poller.heard is None else poller.heard)
-            try:
-                signals = validated(poller.answer) if poller.answer is not None else None
-            except WireFormatError as error:
-                signals, poller.error = None, str(error)
+            signals, age = self._last_word(gateway.poller, now)
             if signals is not None and age <= MISSING_AFTER_SECONDS:
-                present.append(signals)
-                oldest = max(oldest, age)
+                heard.append((signals, age))
                 continue
             if signals is not None:
                 carried += totals_of(signals)
-            errors.append(f"{name}: {poller.error or 'silent'}")
-            silent = max(silent, age)
-        reading: Reading[MergedSignals] = (
-            Value(
-                value=merge(present, carried),
-                age_seconds=oldest,
-                source=SOURCE,
-                complete=not errors,
-            )
-            if present
-            else Failed(error="; ".join(errors), age_seconds=silent, source=SOURCE)
+            if gateway.expected:
+                missing.append((f"{name}: {gateway.poller.error or 'silent'}", age))
+        return SignalsReading(
+            signals=_reading(heard, missing, carried),
+            expected=len(heard) + len(missing),
+            heard=len(heard),
         )
-        return SignalsReading(signals=reading, expected=len(known.gateways), heard=len(present))
+
+    @staticmethod
+    def _last_word(poller: Poller, now: float) -> tuple[GatewaySignals | None, float]:
+        """The last good answer and its age; without one, how long it has been awaited."""
+        age = now - (poller.born if poller.heard is None else poller.heard)
+        if poller.answer is None:
+            return None, age
+        try:
+            return validated(poller.answer), age
+        except WireFormatError as error:
+            poller.error = str(error)
+            return None, age
+
+
+def _reading(
+    heard: Sequence[tuple[GatewaySignals, float]],
+    missing: Sequence[tuple[str, float]],
+    carried: Totals,
+) -> Reading[MergedSignals]:
+    if heard:
+        return Value(
+            value=merge([signals for signals, _ in heard], carried),
+            age_seconds=max(age for _, age in heard),
+            source=SOURCE,
+            complete=not missing,
+        )
+    if missing:
+        return Failed(
+            error="; ".join(error for error, _ in missing),
+            age_seconds=max(age for _, age in missing),
+            source=SOURCE,
+        )
+    return Absent(reason="no gateway is running yet")

@@ -1,0 +1,139 @@
+"""What a pod says, cut down to what the operator needs, and the replica that the law sees in it.
+
+A pod that is not ready is warming until something is plainly wrong with it: an image that cannot be
+pulled, a crash loop, no node for it, or no readiness for longer than the declared start-up. Then it
+is stuck: perhaps paid for, but not supply.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from thinkscale.api import names
+from thinkscale.api.conditions import ConditionReason
+from thinkscale.model.observation import ReplicaState, ReplicaView
+
+IMAGE_REASONS: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
+CRASH_REASONS: Final = frozenset(
+    {"CrashLoopBackOff", "RunContainerError", "CreateContainerConfigError", "CreateContainerError"}
+)
+UNSCHEDULABLE_GRACE_SECONDS: Final = 5.0
+"""A pod that waits for the node of one that is just going is not in trouble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """One model or gateway pod."""
+
+    name: str
+    uid: str
+    component: str
+    ip: str
+    created: datetime
+    deleting: bool
+    ended: bool
+    """Phase Succeeded or Failed: it will never serve again."""
+    ready: bool
+    since: datetime
+    """When it became ready, or stopped being it (created, if neither ever happened)."""
+    restarts: int
+    trouble_reason: str
+    trouble: str
+    unschedulable_since: datetime | None
+    deletion_cost: str
+
+
+def pod_of(manifest: Mapping[str, Any]) -> Pod:
+    """A pod as the API server tells it."""
+    metadata, status = manifest["metadata"], manifest.get("status", {})
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    created = instant(metadata["creationTimestamp"])
+    ready = conditions.get("Ready", {})
+    containers = status.get("containerStatuses") or ()
+    waiting = _first_trouble(c.get("state", {}).get("waiting") for c in containers)
+    scheduled = conditions.get("PodScheduled", {})
+    unschedulable = scheduled.get("reason") == "Unschedulable"
+    reason, message = waiting
+    if unschedulable:
+        reason, message = ConditionReason.UNSCHEDULABLE, str(scheduled.get("message", ""))
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        component=metadata.get("labels", {}).get(names.COMPONENT_LABEL, ""),
+        ip=status.get("podIP", ""),
+        created=created,
+        deleting="deletionTimestamp" in metadata,
+        ended=status.get("phase") in ("Succeeded", "Failed"),
+        ready=ready.get("status") == "True",
+        since=_instant_or(ready.get("lastTransitionTime"), created),
+        restarts=sum(int(c.get("restartCount", 0)) for c in containers),
+        trouble_reason=str(reason),
+        trouble=message,
+        unschedulable_since=_instant_or(scheduled.get("lastTransitionTime"), created)
+        if unschedulable
+        else None,
+        deletion_cost=metadata.get("annotations", {}).get(names.POD_DELETION_COST, ""),
+    )
+
+
+def instant(text: str) -> datetime:
+    """A Kubernetes time stamp."""
+    return datetime.fromisoformat(text)
+
+
+def _instant_or(text: str | None, otherwise: datetime) -> datetime:
+    return instant(text) if text else otherwise
+
+
+def _first_trouble(waiting: Iterable[Mapping[str, Any] | None]) -> tuple[str, str]:
+    """(our reason, Kubernetes' words) of the first container that waits for something that does not
+    come by itself.
+    """
+    for state in waiting:
+        reason = (state or {}).get("reason", "")
+        words = f"{reason}: {(state or {}).get('message', '')}".removesuffix(": ")
+        if reason in IMAGE_REASONS:
+            return ConditionReason.IMAGE_PULL_FAILED, words
+        if reason in CRASH_REASONS:
+            return ConditionReason.CRASH_LOOPING, words
+    return "", ""
+
+
+def in_trouble(pod: Pod, now: datetime) -> bool:
+    """Whether something stands between this pod and readiness that will not go away by itself."""
+    if pod.ready or pod.deleting or not pod.trouble_reason:
+        return False
+    if pod.unschedulable_since is None:
+        return True
+    return (now - pod.unschedulable_since).total_seconds() >= UNSCHEDULABLE_GRACE_SECONDS
+
+
+def replica_of(pod: Pod, now: datetime, startup_seconds: float) -> ReplicaView:
+    """The replica that a model pod is."""
+    state, reason, words = _state(pod, now, startup_seconds)
+    warmed = (pod.since - pod.created).total_seconds() if pod.ready and not pod.restarts else None
+    return ReplicaView(
+        name=pod.name,
+        state=state,
+        age_seconds=max(0.0, (now - pod.created).total_seconds()),
+        warmed_in_seconds=warmed,
+        trouble=words,
+        trouble_reason=reason,
+    )
+
+
+def _state(pod: Pod, now: datetime, startup_seconds: float) -> tuple[ReplicaState, str, str]:
+    if pod.deleting:
+        return ReplicaState.DRAINING, "", ""
+    if pod.ready:
+        return ReplicaState.READY, "", ""
+    if in_trouble(pod, now):
+        return ReplicaState.STUCK, pod.trouble_reason, pod.trouble
+    waited = (now - pod.since).total_seconds()
+    if waited > startup_seconds:
+        words = f"not ready for {waited:.0f} s; spec.engine.startupSeconds is {startup_seconds:.0f}"
+        return ReplicaState.STUCK, str(ConditionReason.STARTUP_TOO_LONG), words
+    return ReplicaState.WARMING, "", ""

@@ -1,0 +1,236 @@
+"""The status and its conditions, out of what one tick saw and decided. Pure.
+
+The status mirrors: numbers are rounded, the words are the decision's own. What changed decides how
+soon it is written: a condition, a replica or a decision at once, a number that always moves only
+every few seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from thinkscale.api import conditions, names
+from thinkscale.api.conditions import ConditionReason, ConditionStatus, ConditionType
+from thinkscale.api.status import Condition, LastDecision, ReasoningServiceStatus, SloStatus
+from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.controller.known import Rollout
+from thinkscale.controller.trouble import Trouble
+from thinkscale.model.decision import Blocked, Decision, LimitedBy, Reason
+from thinkscale.model.intent import Intent, Mode
+from thinkscale.model.observation import FleetView, MergedSignals, Observation, ReplicaState
+from thinkscale.model.reading import Absent, Failed, Value
+
+MOVING: Final = (
+    "thinking_depth",
+    "backlog_seconds",
+    "lead_time_seconds",
+    "first_answer_p95_milliseconds",
+    "effective_max_tokens",
+    "slos",
+)
+"""Fields that move all the time, and are worth a write only now and then."""
+
+Verdict = tuple[bool | None, str, str]
+"""Status (None: Unknown), reason, message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One tick, as far as the status tells of it."""
+
+    service: ReasoningService
+    intent: Intent
+    observation: Observation
+    fleet: FleetView
+    decision: Decision
+    rollout: Rollout | None
+    """Of the model Deployment."""
+    gateways_ready: int
+    trouble: Trouble | None
+    unattainable: str
+    """Why an SLO cannot be met by any number of replicas; empty: no such SLO."""
+    scaled: LastDecision | None
+    """The decision of this tick, if it changed the replicas."""
+
+    @property
+    def signals(self) -> MergedSignals | None:
+        """What the gateways said, if anything."""
+        reading = self.observation.signals
+        return reading.value if isinstance(reading, Value) else None
+
+    def count(self, state: ReplicaState) -> int:
+        """Replicas in this state."""
+        return sum(replica.state is state for replica in self.fleet.replicas)
+
+
+def status_of(seen: Seen, before: ReasoningServiceStatus, now: datetime) -> ReasoningServiceStatus:
+    """The status after this tick."""
+    metadata = seen.service.metadata
+    numbers = seen.decision.numbers
+    signals = seen.signals
+    p95 = numbers.get("first_answer_p95_seconds")
+    return ReasoningServiceStatus(
+        observed_generation=metadata.generation,
+        url=f"http://{metadata.name}.{metadata.namespace}/v1",
+        replicas=len(seen.fleet.replicas),
+        ready_replicas=seen.count(ReplicaState.READY),
+        desired_replicas=seen.decision.wanted,
+        selector=",".join(
+            f"{key}={value}"
+            for key, value in names.selector(metadata.name, names.COMPONENT_MODEL).items()
+        ),
+        gpus=len(seen.fleet.replicas) * seen.intent.gpus_per_replica,
+        effective_max_tokens=_effective_max_tokens(seen),
+        thinking_depth=None if signals is None else signals.phases.depth,
+        backlog_seconds=_rounded(numbers.get("backlog_seconds")),
+        lead_time_seconds=_rounded(numbers.get("lead_time_seconds")),
+        first_answer_p95_milliseconds=None if p95 is None else _rounded(p95 * 1000),
+        slos=tuple(
+            SloStatus(name=name, attained_percent=f"{100 * share:.1f}")
+            for name, share in sorted(seen.decision.attained.items())
+        ),
+        last_decision=seen.scaled or before.last_decision,
+        conditions=_conditions(seen, before.conditions, now),
+    )
+
+
+def broken_status(
+    generation: int, before: ReasoningServiceStatus, trouble: Trouble, now: datetime
+) -> ReasoningServiceStatus:
+    """The status of a resource that cannot even be acted upon."""
+    known = before.conditions or conditions.initial(generation, now)
+    for type_, status in ((ConditionType.STALLED, True), (ConditionType.READY, False)):
+        known = conditions.put(
+            known, type_, status, trouble.reason, trouble.message, generation=generation, now=now
+        )
+    return before.model_copy(update={"observed_generation": generation, "conditions": known})
+
+
+def is_urgent(before: ReasoningServiceStatus, after: ReasoningServiceStatus) -> bool:
+    """Whether anything but the always moving numbers differs (messages may carry numbers too)."""
+    return _steady(before) != _steady(after)
+
+
+def _steady(status: ReasoningServiceStatus) -> tuple[object, ...]:
+    rest = status.model_dump(exclude={*MOVING, "conditions"})
+    return (rest, [(c.type, c.status, c.reason, c.observed_generation) for c in status.conditions])
+
+
+def _rounded(value: float | None) -> int | None:
+    """Two significant digits: more would change, and be written, all the time."""
+    return None if value is None else int(float(f"{value:.2g}"))
+
+
+def _effective_max_tokens(seen: Seen) -> int | None:
+    signals = seen.signals
+    told = signals.budget.effective_max_tokens if signals else None
+    return seen.intent.budget.max_tokens if told is None else told
+
+
+def _conditions(seen: Seen, before: Sequence[Condition], now: datetime) -> tuple[Condition, ...]:
+    generation = seen.service.metadata.generation
+    known = tuple(before) or conditions.initial(generation, now)
+    verdicts: dict[ConditionType, Verdict] = {
+        ConditionType.READY: _ready(seen),
+        ConditionType.RECONCILING: _reconciling(seen),
+        ConditionType.STALLED: _stalled(seen),
+        ConditionType.SCALING_ACTIVE: _scaling_active(seen),
+        ConditionType.SCALING_LIMITED: _scaling_limited(seen),
+        ConditionType.SLOS_MET: _slos_met(seen),
+        ConditionType.BUDGET_REDUCED: _budget_reduced(seen),
+        ConditionType.SIGNALS_AVAILABLE: _signals_available(seen),
+    }
+    for type_, (status, reason, message) in verdicts.items():
+        state: ConditionStatus | bool = "Unknown" if status is None else status
+        known = conditions.put(known, type_, state, reason, message, generation=generation, now=now)
+    return known
+
+
+def _ready(seen: Seen) -> Verdict:
+    ready = seen.count(ReplicaState.READY)
+    if seen.gateways_ready == 0:
+        return False, ConditionReason.GATEWAY_NOT_READY, "No gateway is ready yet."
+    if ready:
+        return True, ConditionReason.SERVING, f"{ready} of {seen.fleet.desired} replicas are ready."
+    if seen.fleet.desired == 0:
+        return True, ConditionReason.ASLEEP, "No replica runs; the first request wakes one."
+    return False, ConditionReason.NO_READY_REPLICA, "The gateway holds requests until one is ready."
+
+
+def _reconciling(seen: Seen) -> Verdict:
+    fleet, rollout = seen.fleet, seen.rollout
+    if rollout is None:
+        return True, ConditionReason.CREATING, "The model servers are being created."
+    if rollout.current and rollout.updated < rollout.existing:
+        message = f"{rollout.updated} of {rollout.existing} pods run the new revision."
+        return True, ConditionReason.ROLLING, message
+    ready = seen.count(ReplicaState.READY)
+    if len(fleet.replicas) != fleet.desired or ready != fleet.desired:
+        message = f"{ready} ready of {fleet.desired} desired replicas."
+        return True, ConditionReason.SCALING, message
+    return False, ConditionReason.RECONCILED, "The cluster is as the spec says."
+
+
+def _stalled(seen: Seen) -> Verdict:
+    if seen.trouble is not None:
+        return True, seen.trouble.reason, seen.trouble.message
+    return False, ConditionReason.PROGRESSING, "Nothing stands in the way."
+
+
+def _scaling_active(seen: Seen) -> Verdict:
+    decision = seen.decision
+    if seen.intent.mode is not Mode.AUTO:
+        return False, seen.intent.mode.value, decision.message
+    if isinstance(decision.replicas, Blocked) or seen.signals is None:
+        return False, _signals_available(seen)[1], decision.message
+    return True, decision.reason.value, decision.message
+
+
+def _scaling_limited(seen: Seen) -> Verdict:
+    limit = seen.decision.limited_by
+    if limit is LimitedBy.NONE:
+        return False, ConditionReason.WITHIN_LIMITS, "No limit is in the way."
+    return True, limit.value, seen.decision.message
+
+
+def _slos_met(seen: Seen) -> Verdict:
+    objectives, attained = seen.intent.objectives, seen.decision.attained
+    if not objectives:
+        return None, ConditionReason.NO_OBJECTIVES, "spec.slos is empty."
+    if seen.unattainable:
+        return False, ConditionReason.UNATTAINABLE, seen.unattainable
+    if not attained:
+        return None, ConditionReason.NO_REQUESTS, "No request within the window."
+    words = [
+        f"{o.name}: {100 * attained[o.name]:.1f} % of {100 * o.objective:g} %"
+        for o in objectives
+        if o.name in attained
+    ]
+    missed = any(attained.get(o.name, 1.0) < o.objective for o in objectives)
+    reason = ConditionReason.MISSED if missed else ConditionReason.ATTAINED
+    return not missed, reason, "; ".join(words)
+
+
+def _budget_reduced(seen: Seen) -> Verdict:
+    declared, effective = seen.intent.budget.max_tokens, _effective_max_tokens(seen)
+    if declared is None or effective is None:
+        return False, ConditionReason.NO_BUDGET, "No thinking budget is declared."
+    if effective < declared:
+        message = f"{effective} of {declared} thinking tokens while load is high."
+        return True, ConditionReason.BROWN_OUT, message
+    return False, ConditionReason.DECLARED, f"{declared} thinking tokens."
+
+
+def _signals_available(seen: Seen) -> Verdict:
+    observation = seen.observation
+    heard = f"{observation.gateways_heard} of {observation.gateways_expected} gateways heard"
+    match observation.signals:
+        case Value(complete=True):
+            return True, ConditionReason.FRESH, f"{heard}."
+        case Value():
+            return False, Reason.SIGNALS_PARTIAL.value, f"{heard}: a lower bound."
+        case Failed(error=error):
+            return False, Reason.SIGNALS_STALE.value, f"{heard}: {error}"
+        case Absent(reason=why):
+            return False, Reason.SIGNALS_ABSENT.value, why

@@ -1,0 +1,199 @@
+"""One tick of one service: gather, decide, execute, tell.
+
+The tick reads all it needs from the store and from the signals, so whatever caused it does not
+matter. What it must remember between two ticks of a service is in `Memory`, and all of that can be
+found again in the cluster by a process that has just started.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from thinkscale.api import names
+from thinkscale.api.conditions import ConditionReason
+from thinkscale.api.status import LastDecision, ReasoningServiceStatus
+from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.controller import gather, trouble
+from thinkscale.controller.apply import Applier, Departed, Leaving
+from thinkscale.controller.execute import Executor, Outcome
+from thinkscale.controller.metrics import Metrics
+from thinkscale.controller.report import Reporter
+from thinkscale.controller.runtime import Published
+from thinkscale.controller.status import Seen, broken_status, status_of
+from thinkscale.controller.store import Service, Store
+from thinkscale.controller.trouble import Trouble
+from thinkscale.errors import SpecInvalid
+from thinkscale.model.decision import Decision
+from thinkscale.resources.intent import intent_of
+from thinkscale.scaling import State, decide
+from thinkscale.signals.source import GatewaySource
+
+logger = logging.getLogger(__name__)
+
+SOON_SECONDS: Final = 1.0
+BROKEN_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """What a service's ticks hand on to each other."""
+
+    uid: str
+    state: State
+    published: Published
+    size: int | None = None
+    """Replicas last stated; the Deployment comes back at this size if somebody deletes it."""
+
+
+class Ticker:
+    """Ticks services; the loop says when."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: GatewaySource,
+        applier: Applier,
+        executor: Executor,
+        reporter: Reporter,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._applier = applier
+        self._executor = executor
+        self._reporter = reporter
+        self._metrics = metrics
+        self._memories: dict[str, Memory] = {}
+
+    async def tick(self, key: str) -> float | None:
+        """One tick. Returns the seconds to the next one; None: not before something happens.
+
+        Raises ApiError if the API could not be written to.
+        """
+        entry = self._store.services.get(key)
+        if entry is None or entry.metadata is None or entry.deleting:
+            self._forget(key, entry)
+            return None
+        if entry.resource is None:
+            return await self._tell_broken(
+                entry, Trouble(reason=ConditionReason.SPEC_INVALID, message=entry.invalid)
+            )
+        try:
+            return await self._act(key, entry, entry.resource)
+        except SpecInvalid as error:
+            return await self._tell_broken(
+                entry, Trouble(reason=ConditionReason.SPEC_INVALID, message=str(error))
+            )
+        except Leaving:
+            return SOON_SECONDS
+        except Departed:
+            self._store.drop_resource(key)
+            self._forget(key, entry)
+            return None
+
+    async def _act(self, key: str, entry: Service, service: ReasoningService) -> float:
+        now = datetime.now(UTC)
+        memory = self._memory(key, entry, service)
+        intent = intent_of(service)
+        deployment = names.model_name(service.metadata.name)
+        self._source.follow(key, gather.gateways_of(entry))
+        fleet = gather.fleet_of(entry, intent, deployment, memory.size, now)
+        observation = gather.observe(fleet, self._source.read(key), self._source.epoch)
+        decision, memory.state = decide(intent, observation, memory.state, now)
+        outcome = await self._executor.execute(
+            service, entry, decision, memory.state, memory.published, fleet.desired, now
+        )
+        memory.published, memory.size = outcome.published, outcome.replicas
+        scaled = self._note(service, decision, outcome, now)
+        rollouts = [
+            gather.rollout_of(entry, name)
+            for name in (deployment, names.gateway_name(service.metadata.name))
+        ]
+        gateways = entry.component(names.COMPONENT_GATEWAY)
+        seen = Seen(
+            service=service,
+            intent=intent,
+            observation=observation,
+            fleet=fleet,
+            decision=decision,
+            rollout=rollouts[0],
+            gateways_ready=sum(pod.ready and not pod.deleting for pod in gateways),
+            trouble=trouble.worst(outcome.troubles, rollouts, fleet.replicas, gateways, now),
+            unattainable="",
+            scaled=scaled,
+        )
+        wait = await self._reporter.tell(
+            service.metadata,
+            seen.trouble,
+            lambda before: status_of(seen, before, now.replace(microsecond=0)),
+            service.status,
+        )
+        if scaled is not None or outcome.rolled:
+            await self._reporter.announce(service.metadata, decision, scaled, outcome.rolled)
+        return min(decision.next_tick_seconds, wait)
+
+    def _memory(self, key: str, entry: Service, service: ReasoningService) -> Memory:
+        """The memory of this very resource; what the ConfigMap knows, if this process is new."""
+        memory = self._memories.get(key)
+        uid = service.metadata.uid
+        if memory is None or memory.uid != uid:
+            known = entry.known("ConfigMap", names.runtime_name(service.metadata.name))
+            ours = known is not None and known.owner_uid == uid
+            published = Published(data=known.data if known is not None and ours else {})
+            memory = Memory(
+                uid=uid, published=published, state=State.from_json(dict(published.state))
+            )
+            self._memories[key] = memory
+        return memory
+
+    def _note(
+        self, service: ReasoningService, decision: Decision, outcome: Outcome, now: datetime
+    ) -> LastDecision | None:
+        if outcome.scaled_from is None:
+            return None
+        self._metrics.scalings.labels(reason=decision.reason.value).inc()
+        logger.info(
+            "Scaled Deployment",
+            extra={
+                "namespace": service.metadata.namespace,
+                "service": service.metadata.name,
+                "from": outcome.scaled_from,
+                "to": outcome.replicas,
+                "reason": decision.reason.value,
+                "limited_by": decision.limited_by.value,
+                "decision_id": decision.id,
+                "because": decision.message,
+            },
+        )
+        return LastDecision(
+            id=decision.id,
+            from_=outcome.scaled_from,
+            to=outcome.replicas,
+            reason=decision.reason.value,
+            limited_by=decision.limited_by.value,
+            message=decision.message[:1024],
+            time=now.replace(microsecond=0),
+        )
+
+    async def _tell_broken(self, entry: Service, what: Trouble) -> float:
+        metadata = entry.metadata
+        if metadata is None:
+            return BROKEN_SECONDS
+        before = entry.resource.status if entry.resource else ReasoningServiceStatus()
+        now = datetime.now(UTC).replace(microsecond=0)
+        await self._reporter.tell(
+            metadata,
+            what,
+            lambda last: broken_status(metadata.generation, last, what, now),
+            before,
+        )
+        return BROKEN_SECONDS
+
+    def _forget(self, key: str, entry: Service | None) -> None:
+        self._memories.pop(key, None)
+        self._source.forget(key)
+        if entry is not None:
+            self._applier.forget(entry)
+            if entry.metadata is not None:
+                self._reporter.forget(entry.metadata.uid)
