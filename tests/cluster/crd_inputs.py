@@ -1,0 +1,40 @@
+"""The smallest valid ReasoningService, changes to it, and the committed CRD in a test's cluster."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from e2e.harness import ClusterClient
+
+CRD_FILE = Path(__file__).parents[2] / "crds" / "thinkscale.dev_reasoningservices.yaml"
+SMALLEST: dict[str, Any] = {
+    "apiVersion": "thinkscale.dev/v1alpha1",
+    "kind": "ReasoningService",
+    "metadata": {"name": "r1"},
+    "spec": {
+        "model": {"uri": "hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"},
+        "engine": {"image": "vllm/vllm-openai:v0.33.0", "contextTokens": 32768},
+        "scaling": {"maxReplicas": 4},
+    },
+}
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    """The smallest service with these paths set; None removes one."""
+    made = copy.deepcopy(SMALLEST)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node = made
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        if value is None:
+            node.pop(last)
+        else:
+            node[last] = value
+    return made
+
+
+def install_crd(cluster: ClusterClient) -> None:
+    """Apply the committed CRD and wait until its resources can be written."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD_FILE))
