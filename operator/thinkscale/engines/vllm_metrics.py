@@ -1,0 +1,64 @@
+"""Reads the few lines of vLLM's `/metrics` that a gateway relays; the other few hundred are
+skipped.
+
+Old and new names are known: `gpu_cache_usage_perc` became `kv_cache_usage_perc` (0.9), and the KV
+capacity is told directly (`kv_cache_size_tokens`) or as blocks times block size. Several engines
+behind one port (data parallel) add up; their KV usage is the mean, as they share the load. NB:
+`num_requests_waiting_by_reason` must not be taken for `num_requests_waiting`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_LINE: Final = re.compile(
+    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc|gpu_cache_usage_perc"
+    r"|cache_config_info)(?:\{([^\n]*)\})? ([^\s]+)",
+    re.MULTILINE,
+)
+_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """What the engine says of itself at one scrape."""
+
+    running: int
+    waiting: int
+    kv_usage: float
+    """0 to 1."""
+    kv_capacity_tokens: int | None = None
+
+
+def parse_load(text: str) -> EngineLoad | None:
+    """The engine's load, or None if these are not vLLM's metrics."""
+    sums: dict[str, list[float]] = {}
+    capacity: int | None = None
+    for name, labels, value in _LINE.findall(text):
+        if name == "cache_config_info":
+            tokens = _capacity(dict(_LABEL.findall(labels)))
+            if tokens is not None:
+                capacity = (capacity or 0) + tokens
+            continue
+        try:
+            sums.setdefault(name, []).append(float(value))
+        except ValueError:
+            continue
+    running = sums.get("num_requests_running")
+    if running is None:
+        return None
+    usage = sums.get("kv_cache_usage_perc") or sums.get("gpu_cache_usage_perc") or [0.0]
+    return EngineLoad(
+        running=round(sum(running)),
+        waiting=round(sum(sums.get("num_requests_waiting", ()))),
+        kv_usage=min(1.0, max(0.0, sum(usage) / len(usage))),
+        kv_capacity_tokens=capacity,
+    )
+
+
+def _capacity(labels: dict[str, str]) -> int | None:
+    tokens = labels.get("kv_cache_size_tokens", "")
+    if tokens.isdigit():
+        return int(tokens)
+    blocks, size = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
+    return int(blocks) * int(size) if blocks.isdigit() and size.isdigit() else None

@@ -1,0 +1,108 @@
+"""vLLM's request dialect, as measured on the real server (0.32).
+
+Facts that shaped it: unknown fields are ignored, so a client's extras pass; `/v1/completions` has a
+default of 16 output tokens, so a continuation always says how many; without a reasoning parser
+`thinking_token_budget` is a 400 and not a silent no-op; prompts are accepted as token ids, which is
+the exact, template-free way to go on with a thought.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+NATIVE_BUDGET_FIELD: Final = "thinking_token_budget"
+
+CHAT_ONLY_FIELDS: Final = frozenset(
+    {
+        "messages",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "chat_template",
+        "chat_template_kwargs",
+        "add_generation_prompt",
+        "continue_final_message",
+        "documents",
+        "reasoning",
+        "reasoning_effort",
+        "thinking",
+        "include_reasoning",
+        "max_completion_tokens",
+        "top_logprobs",
+        "logprobs",
+        "modalities",
+        "store",
+        "metadata",
+    }
+)
+_REWRITTEN_FIELDS: Final = frozenset(
+    {"prompt", "stream", "stream_options", "max_tokens", "min_tokens", NATIVE_BUDGET_FIELD}
+)
+
+
+class VllmRequests:
+    """`Dialect` of vLLM."""
+
+    def first_body(
+        self, body: Mapping[str, Any], *, model: str, native_budget: int | None
+    ) -> dict[str, Any]:
+        """Stream, with usage at the end and the token ids of every chunk."""
+        out = self.plain_body(body, model=model, native_budget=native_budget)
+        options = body.get("stream_options")
+        out["stream"] = True
+        out["stream_options"] = {
+            **(options if isinstance(options, dict) else {}),
+            "include_usage": True,
+        }
+        out["return_token_ids"] = True
+        return out
+
+    def plain_body(
+        self, body: Mapping[str, Any], *, model: str, native_budget: int | None
+    ) -> dict[str, Any]:
+        """As the client sent it, with the native budget, if any."""
+        out = {name: value for name, value in body.items() if name != NATIVE_BUDGET_FIELD}
+        out["model"] = model
+        if native_budget is not None:
+            out[NATIVE_BUDGET_FIELD] = native_budget
+        return out
+
+    def continuation_body(
+        self,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        prompt: Sequence[int],
+        max_tokens: int | None,
+        generated: int,
+    ) -> dict[str, Any]:
+        """Go on behind these ids: sampling parameters and the client's extras stay, what belongs
+        to the chat template goes. `skip_special_tokens` is off: a `</think>` must stay visible.
+        """
+        dropped = CHAT_ONLY_FIELDS | _REWRITTEN_FIELDS
+        out = {name: value for name, value in body.items() if name not in dropped}
+        out.update(
+            model=model,
+            prompt=list(prompt),
+            max_tokens=max_tokens,
+            stream=True,
+            stream_options={"include_usage": True},
+            return_token_ids=True,
+            skip_special_tokens=False,
+        )
+        least = body.get("min_tokens")
+        if isinstance(least, int) and least > generated:
+            out["min_tokens"] = least - generated
+        return out
+
+    def refuses_native_budget(self, status: int, message: str) -> bool:
+        """vLLM without `--reasoning-parser` answers 400 and names the field."""
+        return status == 400 and NATIVE_BUDGET_FIELD in message
+
+    def tokenize_body(self, text: str, *, model: str) -> dict[str, Any]:
+        """Body for `/tokenize`."""
+        return {"model": model, "prompt": text, "add_special_tokens": False}
+
+    def detokenize_body(self, ids: Sequence[int], *, model: str) -> dict[str, Any]:
+        """Body for `/detokenize`."""
+        return {"model": model, "tokens": list(ids)}

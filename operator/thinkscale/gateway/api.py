@@ -1,0 +1,114 @@
+"""The API port: OpenAI's routes, as clients of a model server know them.
+
+One handler serves both generating routes; everything it decides is elsewhere. A client that goes
+away cancels its handler (aiohttp's `handler_cancellation`), which closes the upstream.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from thinkscale.engines.dialect import Dialect, Route
+from thinkscale.engines.vllm_requests import VllmRequests
+from thinkscale.gateway.client import Client, StreamingClient, WaitingClient, refusal
+from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.relay import Relay
+from thinkscale.gateway.request import BadRequest, ClientRequest, parse
+from thinkscale.gateway.upstream import Upstream
+from thinkscale.model.gateway_config import GatewayConfig
+
+DIALECTS: Final[dict[str, Dialect]] = {"VLLM": VllmRequests()}
+FORWARDED_HEADERS: Final = ("Authorization", "X-Request-Id", "traceparent", "tracestate")
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+WATCH_SECONDS: Final = 1.0
+
+
+class Api:
+    """The handlers, and the requests that they serve now."""
+
+    def __init__(self, gateway: Gateway, upstream: Upstream, silence: tuple[float, float]) -> None:
+        """`silence`: seconds that an engine may be silent before the first token, and after it."""
+        self._gateway = gateway
+        self._upstream = upstream
+        self._silence = silence
+        self._relays: set[Relay] = set()
+        self._born = int(time.time())
+
+    def application(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_post(Route.CHAT, self._chat)
+        app.router.add_post(Route.COMPLETIONS, self._completions)
+        app.router.add_get("/v1/models", self._models)
+        return app
+
+    async def watch(self) -> None:
+        """Once a second: silent engines, budgets of open thoughts, long polls."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            directive = self._gateway.directive
+            reaches = directive is not None and directive.budget.reaches_in_flight
+            allowed = self._gateway.allowed_now() if reaches else None
+            now = self._gateway.clock()
+            for relay in tuple(self._relays):
+                relay.tick(now, allowed)
+            self._gateway.touch()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, Route.CHAT)
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, Route.COMPLETIONS)
+
+    async def _generate(self, request: web.Request, route: Route) -> web.StreamResponse:
+        config = self._gateway.config
+        if config is None:
+            return refusal("The gateway has no configuration yet.", "Service Unavailable", 503)
+        try:
+            parsed = parse(route, await request.read(), config.model)
+        except BadRequest as error:
+            self._gateway.ledger.totals.refused += 1
+            kind = "NotFoundError" if error.status == 404 else "BadRequestError"
+            return refusal(error.message, kind, error.status, param=error.param)
+        relay = self._relay(request, config, parsed)
+        self._relays.add(relay)
+        try:
+            return await relay.run()
+        finally:
+            self._relays.discard(relay)
+
+    def _relay(self, request: web.Request, config: GatewayConfig, parsed: ClientRequest) -> Relay:
+        headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
+        if parsed.stripped:
+            headers["x-thinkscale-stripped"] = ", ".join(parsed.stripped)
+        client: Client = WaitingClient(parsed.route)
+        if parsed.stream:
+            client = StreamingClient(request, last=self._gateway.draining)
+        return Relay(
+            gateway=self._gateway,
+            upstream=self._upstream,
+            dialect=DIALECTS[config.engine],
+            config=config,
+            request=parsed,
+            client=client,
+            headers=headers,
+            silence=self._silence,
+        )
+
+    async def _models(self, _: web.Request) -> web.Response:
+        config = self._gateway.config
+        models = [] if config is None else [self._card(config)]
+        return web.Response(
+            body=orjson.dumps({"object": "list", "data": models}), content_type="application/json"
+        )
+
+    def _card(self, config: GatewayConfig) -> dict[str, object]:
+        return {
+            "id": config.model,
+            "object": "model",
+            "created": self._born,
+            "owned_by": config.service,
+        }

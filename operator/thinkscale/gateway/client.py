@@ -1,0 +1,111 @@
+"""The client's end of a request: one that reads a stream, and one that waits for the whole answer.
+
+Both are written the same bytes; the waiting one puts them together. A stream's headers go out when
+the engine has accepted the request and not before, so that its refusals keep their HTTP status.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from thinkscale.engines.dialect import Route
+from thinkscale.gateway.aggregate import Aggregator
+from thinkscale.gateway.shape import error_body
+
+
+class Client(Protocol):
+    """Where a request's stream goes."""
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """The engine accepted it. May be called again by a second attempt."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Bytes of the stream."""
+        ...
+
+    async def finish(self) -> web.StreamResponse:
+        """The stream is complete."""
+        ...
+
+
+class StreamingClient:
+    """Gets server-sent events as they come."""
+
+    def __init__(self, request: web.Request, *, last: bool) -> None:
+        """`last`: the gateway is going away, so the connection is not kept."""
+        self._request = request
+        self._last = last
+        self._response: web.StreamResponse | None = None
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Send the headers."""
+        if self._response is not None:
+            return
+        self._response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+                **headers,
+            }
+        )
+        if self._last:
+            self._response.force_close()
+        await self._response.prepare(self._request)
+
+    async def send(self, data: bytes) -> None:
+        """Write through."""
+        assert self._response is not None
+        await self._response.write(data)
+
+    async def finish(self) -> web.StreamResponse:
+        """End the body."""
+        assert self._response is not None
+        await self._response.write_eof()
+        return self._response
+
+
+class WaitingClient:
+    """Gets one JSON answer, put together from the stream."""
+
+    def __init__(self, route: Route) -> None:
+        self._whole = Aggregator(route)
+        self._headers: Mapping[str, str] = {}
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Remember the headers."""
+        self._headers = headers
+
+    async def send(self, data: bytes) -> None:
+        """Put together."""
+        self._whole.feed(data)
+
+    async def finish(self) -> web.StreamResponse:
+        """The answer, or the error that came inside the stream, as an HTTP error."""
+        error = self._whole.error
+        if error is not None:
+            code = error.get("code")
+            status = code if isinstance(code, int) and 400 <= code <= 599 else 500
+            return _json(orjson.dumps({"error": error}), status, self._headers)
+        return _json(orjson.dumps(self._whole.response()), 200, self._headers)
+
+
+def refusal(
+    message: str,
+    kind: str,
+    status: int,
+    *,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """An error of the gateway's own, in OpenAI's shape."""
+    return _json(error_body(message, kind, status, param), status, headers or {})
+
+
+def _json(body: bytes, status: int, headers: Mapping[str, Any]) -> web.Response:
+    return web.Response(
+        body=body, status=status, content_type="application/json", headers=dict(headers)
+    )

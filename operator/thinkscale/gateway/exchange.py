@@ -1,0 +1,331 @@
+"""One request's stream, from the engine's bytes to the client's: passes on, watches, cuts, goes on.
+
+Sans-I/O: the relay feeds events and does what `turn` says. Stage 0 is the client's own request; its
+events are passed on byte for byte but for what the gateway asked for itself (token ids, usage).
+When a thought must end (or must not end yet), `turn` is set, nothing more is read from that stage,
+and the next stage is a raw continuation on token ids whose text is written into the client's stream
+under the one original id. No byte comes twice and none is lost: what is forwarded and what is fed
+to the engine again are the same tokens.
+"""
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+import orjson
+
+from thinkscale.engines.dialect import CLOSING, NUDGE, Chunk, Dialect, Tags, read_chunk
+from thinkscale.gateway.accounting import Basis, TokenAccount
+from thinkscale.gateway.budget import Action, BudgetMachine, Verdict
+from thinkscale.gateway.request import ClientRequest
+from thinkscale.gateway.shape import ChunkShape
+from thinkscale.gateway.splitter import Parts, Phase, PhaseSplitter
+from thinkscale.gateway.sse import DONE, SseEvent, encode
+
+_IDS: Final = re.compile(
+    rb',\s*"(?:prompt_)?token_ids":\s*(?:null|\[[^\]]*\])'
+    rb'|(?<=\{)"(?:prompt_)?token_ids":\s*(?:null|\[[^\]]*\]),?'
+)
+"""Valid JSON holds these bytes outside of strings only: inside one, the quotes are escaped."""
+
+
+class Next(Enum):
+    """What follows a stage that the gateway ended."""
+
+    ANSWER = "answer"
+    """Close the thought and let the answer come."""
+    THINK = "think"
+    """Let the thought go on."""
+    END = "end"
+    """Nothing: finish_reason is `length`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trim:
+    """A chunk straddles the cut: only the text of these ids may go out."""
+
+    ids: tuple[int, ...]
+    text: str
+    is_thinking: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The stage is over by the gateway's decision."""
+
+    next: Next
+    trim: Trim | None = None
+
+
+class Exchange:
+    """The state of one request's stream."""
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        budget: BudgetMachine,
+        tags: Tags,
+        *,
+        model: str,
+        stops_when_exhausted: bool,
+        keeps_ids: bool,
+    ) -> None:
+        """`keeps_ids`: a continuation may become necessary, so remember what was generated."""
+        self.account = TokenAccount()
+        self.splitter = PhaseSplitter(tags)
+        self.turn: Turn | None = None
+        self.finish_reason: str | None = None
+        self.error: dict[str, Any] | None = None
+        self.done = False
+        self.began = False
+        """A token of any kind has come."""
+        self.answered = False
+        """An answer token has come."""
+        self._request = request
+        self._budget = budget
+        self._tags = tags
+        self._shape = ChunkShape(request.route, model)
+        self._stops = stops_when_exhausted
+        self._keeps_ids = keeps_ids
+        self._stage = 0
+        self._prompt = array("I")
+        self._generated = array("I")
+        self._usage: dict[str, Any] | None = None
+        self._rewrites_usage = False
+
+    def feed(self, event: SseEvent) -> bytes:
+        """What the client gets for this event. Look at `turn`, `done` and `error` afterwards."""
+        data = event.data
+        if data is None:
+            return event.raw
+        if data == DONE:
+            return self._end()
+        try:
+            payload = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return event.raw
+        chunk = read_chunk(payload)
+        if chunk.error is not None:
+            self.error = dict(chunk.error)
+            return event.raw
+        return self._feed_chunk(chunk, event.raw)
+
+    def _feed_chunk(self, chunk: Chunk, raw: bytes) -> bytes:
+        self._shape.adopt(chunk.identity, chunk.created)
+        if chunk.prompt_token_ids and self._stage == 0:
+            self.account.prompt = len(chunk.prompt_token_ids)
+            if self._keeps_ids:
+                self._prompt.extend(chunk.prompt_token_ids)
+        if not chunk.choices:
+            return self._feed_usage(chunk, raw)
+        if chunk.index != 0:
+            self.account.add(Parts(answer_text=chunk.text, thinking_text=chunk.thinking))
+            return self._clean(raw)
+        parts = self.splitter.feed(chunk)
+        self._shape.spelling = self._shape.spelling or self.splitter.spelling
+        verdict = self._judge(chunk, parts)
+        if verdict.action is not Action.PASS:
+            return self._act(verdict, chunk, parts)
+        self._take(parts, chunk.token_ids)
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+        return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
+
+    def _judge(self, chunk: Chunk, parts: Parts) -> Verdict:
+        return self._budget.judge(
+            parts.thinking,
+            parts.answer,
+            closed=parts.closed,
+            finished=chunk.finish_reason == "stop" and self.splitter.phase is Phase.THINKING,
+        )
+
+    def _take(self, parts: Parts, ids: Sequence[int] | None) -> None:
+        self.account.add(parts)
+        if parts.thinking or parts.thinking_text:
+            self.began = True
+        if parts.answer or parts.answer_text:
+            self.began = self.answered = True
+        if self._keeps_ids and ids and not self.answered:
+            self._generated.extend(ids)
+
+    def _act(self, verdict: Verdict, chunk: Chunk, parts: Parts) -> bytes:
+        """End this stage: forward what the verdict keeps of the chunk."""
+        ids = tuple(chunk.token_ids or ())
+        match verdict.action:
+            case Action.EXTEND:
+                self.turn = Turn(next=Next.THINK)
+                return self._keep_thinking(parts, ids, parts.thinking, parts.thinking_text)
+            case Action.CUT:
+                following = Next.END if self._stops else Next.ANSWER
+                if verdict.keep == 0:
+                    self.turn = Turn(next=following)
+                    return b""
+                trim = Trim(
+                    ids=self._thinking_ids(ids, parts)[: verdict.keep],
+                    text=parts.thinking_text,
+                    is_thinking=True,
+                )
+                self.turn = Turn(next=following, trim=trim)
+                return b""
+        head = len(ids) - parts.answer - (1 if parts.control and not parts.closed else 0)
+        return self._stop_answer(parts, ids[max(0, head) :][: verdict.keep], ids)
+
+    def _stop_answer(self, parts: Parts, kept: tuple[int, ...], ids: tuple[int, ...]) -> bytes:
+        out = b""
+        if parts.thinking_text:
+            out = self._keep_thinking(parts, ids, parts.thinking, parts.thinking_text)
+        trim = Trim(ids=kept, text=parts.answer_text, is_thinking=False) if kept else None
+        self.turn = Turn(next=Next.END, trim=trim)
+        return out
+
+    def _thinking_ids(self, ids: tuple[int, ...], parts: Parts) -> tuple[int, ...]:
+        if self._tags.open_id is not None and self._tags.open_id in ids:
+            ids = ids[ids.index(self._tags.open_id) + 1 :]
+        return ids[: parts.thinking]
+
+    def _keep_thinking(self, parts: Parts, ids: tuple[int, ...], tokens: int, text: str) -> bytes:
+        kept = self._thinking_ids(ids, parts)
+        self._take(Parts(thinking_text=text, thinking=tokens, counted=True), kept)
+        return self._text(thinking=text, ids=kept) if text else b""
+
+    def trimmed(self, text: str | None) -> bytes:
+        """Go on from a `Trim`: the text of its ids, or None if it could not be told, in which case
+        none of the chunk goes out (text and ids must agree).
+        """
+        turn = self.turn
+        assert turn is not None
+        assert turn.trim is not None
+        trim = turn.trim
+        if text is None or not text:
+            return b""
+        if trim.is_thinking:
+            kept = Parts(thinking_text=text, thinking=len(trim.ids), counted=True)
+            self._take(kept, trim.ids)
+            return self._text(thinking=text, ids=trim.ids)
+        self._take(Parts(answer_text=text, answer=len(trim.ids), counted=True), None)
+        return self._text(answer=text, ids=trim.ids)
+
+    def turned(self) -> bytes:
+        """Close the ended stage; afterwards `continuation` gives the next one, unless `done`."""
+        turn, self.turn = self.turn, None
+        assert turn is not None
+        self._stage += 1
+        self._rewrites_usage = True
+        if turn.next is Next.END:
+            return self._end_early()
+        if turn.next is Next.ANSWER:
+            self._generated.extend(self._tags.closing_ids)
+            self.account.control += len(self._tags.closing_ids)
+            self.splitter = PhaseSplitter(self._tags, Phase.ANSWERING)
+            out = b""
+            if not self._shape.spelling:
+                out = self._text(answer=CLOSING, ids=self._tags.closing_ids)
+        else:
+            self._generated.extend(self._tags.nudge_ids)
+            self._budget.inject(len(self._tags.nudge_ids))
+            self.account.thinking += len(self._tags.nudge_ids)
+            self.splitter = PhaseSplitter(self._tags, Phase.THINKING)
+            out = self._text(thinking=NUDGE, ids=self._tags.nudge_ids)
+        if self._remaining() == 0:
+            return out + self._end_early()
+        return out
+
+    def continuation(self, dialect: Dialect, model: str) -> dict[str, Any]:
+        """The body of the next stage, for `/v1/completions`."""
+        return dialect.continuation_body(
+            self._request.body,
+            model=model,
+            prompt=[*self._prompt, *self._generated],
+            max_tokens=self._remaining(),
+            generated=self.account.completion,
+        )
+
+    def fail(self, event: bytes) -> bytes:
+        """End the client's stream with an error event."""
+        self.done = True
+        return encode(event)
+
+    def _remaining(self) -> int | None:
+        limits = []
+        if self._request.max_tokens is not None:
+            limits.append(self._request.max_tokens - self.account.completion)
+        if self._tags.context_tokens is not None:
+            limits.append(self._tags.context_tokens - len(self._prompt) - len(self._generated))
+        return max(0, min(limits)) if limits else None
+
+    def _feed_usage(self, chunk: Chunk, raw: bytes) -> bytes:
+        usage = chunk.usage
+        if usage is None:
+            return self._clean(raw)
+        if self._stage == 0:
+            self.account.reconcile(usage)
+            self._usage = dict(usage)
+            if not self._request.wants_usage:
+                return b""
+            if self._tells_reasoning(usage):
+                return self._clean(raw)
+            payload = orjson.loads(raw[6:])
+            payload["usage"] = {
+                **usage,
+                "completion_tokens_details": {
+                    **(usage.get("completion_tokens_details") or {}),
+                    "reasoning_tokens": self.account.thinking,
+                },
+            }
+            return encode(orjson.dumps(payload))
+        return b""
+
+    def _tells_reasoning(self, usage: Any) -> bool:
+        details = usage.get("completion_tokens_details") or {}
+        told = details.get("reasoning_tokens") or 0
+        return bool(told) or not self.account.thinking or self.account.basis is Basis.ESTIMATE
+
+    def _end(self) -> bytes:
+        self.done = True
+        out = encode(DONE)
+        if self._stage > 0 and self._request.wants_usage:
+            out = self._shape.usage(self.account.usage()) + out
+        return out
+
+    def _end_early(self) -> bytes:
+        self.finish_reason = "length"
+        return self._text(finish_reason="length") + self._end()
+
+    def _clean(self, raw: bytes) -> bytes:
+        return raw if self._request.wants_ids else _IDS.sub(b"", raw)
+
+    def _rebuild(self, chunk: Chunk, parts: Parts) -> bytes:
+        text = parts.thinking_text or parts.answer_text
+        if not text and chunk.finish_reason is None and not parts.closed:
+            return b""
+        answer = parts.answer_text
+        if parts.closed and not self._shape.spelling:
+            answer = "</think>" + answer
+        return self._text(
+            thinking=parts.thinking_text,
+            answer=answer,
+            finish_reason=chunk.finish_reason,
+            stop_reason=chunk.stop_reason,
+            ids=chunk.token_ids,
+        )
+
+    def _text(
+        self,
+        *,
+        thinking: str = "",
+        answer: str = "",
+        finish_reason: str | None = None,
+        stop_reason: int | str | None = None,
+        ids: Sequence[int] | None = None,
+    ) -> bytes:
+        return self._shape.text(
+            thinking=thinking,
+            answer=answer,
+            finish_reason=finish_reason,
+            stop_reason=stop_reason,
+            ids=ids if self._request.wants_ids else None,
+            usage=self.account.usage() if self._request.wants_running_usage else None,
+        )

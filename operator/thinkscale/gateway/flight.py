@@ -1,0 +1,52 @@
+"""One request while it is in the gateway: its instants and counts. Kept by the ledger alone.
+
+Instants are monotonic seconds, given by the caller.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from thinkscale.gateway.slo import Timing
+
+PhaseName = Literal["queued", "thinking", "answering"]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Flight:
+    """A request that was accepted and has not ended."""
+
+    arrived: float
+    replica: str | None = None
+    limit: int | None = None
+    """Thinking tokens that it may use."""
+    first_token: float | None = None
+    answer_begun: float | None = None
+    last_token: float | None = None
+    thinking: int = 0
+    answer: int = 0
+    exposed: int = 0
+    """Thinking tokens that the life table has already."""
+    booked: float = 0.0
+    """Remaining tokens booked as its replica's work."""
+
+    @property
+    def phase(self) -> PhaseName:
+        """By the tokens that are out."""
+        if self.answer_begun is not None:
+            return "answering"
+        return "queued" if self.first_token is None else "thinking"
+
+    def timing(self, now: float) -> Timing:
+        """Its instants relative to its arrival."""
+        return Timing(
+            now=now - self.arrived,
+            first_token=_since(self.first_token, self.arrived),
+            answer_begun=_since(self.answer_begun, self.arrived),
+            last_token=_since(self.last_token, self.arrived),
+            thinking_tokens=self.thinking,
+            answer_tokens=self.answer,
+        )
+
+
+def _since(instant: float | None, start: float) -> float | None:
+    return None if instant is None else instant - start

@@ -1,0 +1,160 @@
+"""`/metrics`: the same books as `/signals`, for Prometheus. Built when asked, so that the hot path
+pays nothing for it.
+
+No engine exports thinking apart from answering; these do. `service` is NAMESPACE/NAME, so that one
+grouped query reads a whole fleet.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.histogram import Bins
+
+PREFIX = "thinkscale_gateway_"
+
+
+class _Books:
+    """A collector over one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._service = gateway.config.service if gateway.config else ""
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield from self._requests()
+        yield from self._latencies()
+        yield from self._budgets()
+        yield from self._fleet()
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(PREFIX + name, text, labels=["service"])
+        family.add_metric([self._service], value)
+        return family
+
+    def _counters(self, name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+        family = CounterMetricFamily(PREFIX + name, text, labels=["service", label])
+        for key, value in values.items():
+            family.add_metric([self._service, key], value)
+        return family
+
+    def _requests(self) -> Iterator[Metric]:
+        ledger = self._gateway.ledger
+        phases = ledger.phases()
+        family = GaugeMetricFamily(
+            PREFIX + "requests_in_phase", "Requests now, by phase.", labels=["service", "phase"]
+        )
+        for phase in ("queued", "thinking", "answering"):
+            family.add_metric([self._service, phase], getattr(phases, phase))
+        yield family
+        yield self._gauge("thinking_depth", "Requests queued or thinking.", phases.depth)
+        yield self._gauge("held", "Requests held at the gateway.", self._gateway.router.held)
+        totals = ledger.totals
+        arrivals = CounterMetricFamily(
+            PREFIX + "arrivals", "Requests accepted.", labels=["service"]
+        )
+        arrivals.add_metric([self._service], totals.arrivals)
+        yield arrivals
+        yield self._counters(
+            "requests",
+            "Requests that ended, by outcome.",
+            "outcome",
+            {
+                "completed": totals.completed,
+                "failed": totals.failed,
+                "cancelled": totals.cancelled,
+                "refused": totals.refused,
+            },
+        )
+        yield self._counters(
+            "tokens",
+            "Tokens, by phase.",
+            "phase",
+            {
+                "prompt": totals.prompt_tokens,
+                "thinking": totals.thinking_tokens,
+                "answering": totals.answer_tokens,
+            },
+        )
+        yield self._counters(
+            "retries", "Requests sent to a second replica.", "reason", {"away": totals.retried}
+        )
+
+    def _latencies(self) -> Iterator[Metric]:
+        ledger = self._gateway.ledger
+        yield self._histogram("time_to_first_token_seconds", "Arrival to first token.", ledger.ttft)
+        yield self._histogram(
+            "time_to_first_answer_seconds", "Arrival to first answer token.", ledger.ttfa
+        )
+        yield self._histogram("e2e_seconds", "Arrival to end of completed requests.", ledger.e2e)
+        yield self._histogram(
+            "time_per_thinking_token_seconds", "Mean of a request.", ledger.thinking_pace
+        )
+        yield self._histogram(
+            "time_per_answer_token_seconds", "Mean of a request.", ledger.answer_pace
+        )
+        family = CounterMetricFamily(
+            PREFIX + "slo_requests", "Requests by SLO.", labels=["service", "slo", "met"]
+        )
+        for name, counts in ledger.slo_counts(self._gateway.clock()).items():
+            family.add_metric([self._service, name, "true"], counts.good)
+            family.add_metric([self._service, name, "false"], counts.bad)
+        yield family
+
+    def _histogram(self, name: str, text: str, bins: Bins) -> Metric:
+        family = HistogramMetricFamily(PREFIX + name, text, labels=["service"])
+        family.add_metric(
+            [self._service], buckets=_buckets(bins.edges, bins.counts), sum_value=bins.sum_seconds
+        )
+        return family
+
+    def _budgets(self) -> Iterator[Metric]:
+        counts = self._gateway.ledger.budget
+        yield self._counters(
+            "budget_events",
+            "What budget forcing did.",
+            "event",
+            {
+                "applied": counts.applied,
+                "cut": counts.cut,
+                "cut_by_load": counts.cut_by_load,
+                "violated": counts.violated,
+                "extended": counts.extended,
+            },
+        )
+        limit = self._gateway.effective_max_tokens()
+        if limit is not None:
+            yield self._gauge(
+                "effective_max_thinking_tokens", "Budget in force at this load.", limit
+            )
+
+    def _fleet(self) -> Iterator[Metric]:
+        gateway = self._gateway
+        serving = gateway.router.serving()
+        yield self._gauge("replicas_serving", "Replicas that get new requests.", len(serving))
+        backlog = sum(
+            gateway.ledger.work(name, gateway.clock()) for name in gateway.router.replicas
+        )
+        yield self._gauge("backlog_tokens", "Expected tokens still to come.", round(backlog))
+
+
+def _buckets(edges: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    names = [*(str(edge) for edge in edges), "+Inf"]
+    return list(zip(names, accumulate(counts), strict=True))
+
+
+def exposition(gateway: Gateway) -> tuple[bytes, str]:
+    """The page and its content type."""
+    registry = CollectorRegistry()
+    registry.register(_Books(gateway))
+    return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,0 +1,381 @@
+"""Carries one request from its client to an engine and back: placing, trying again, streaming,
+turning from one stage to the next.
+
+The shell around `exchange`. What it must get right: nothing is sent to a second replica once the
+client has a byte; a client that goes away closes the upstream at once (the engine aborts); a stage
+that was cut is closed before the next one starts; a silent engine does not hold a client for ever.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from thinkscale.engines.dialect import Dialect, Route, Tags
+from thinkscale.gateway.budget import BudgetMachine
+from thinkscale.gateway.client import Client, refusal
+from thinkscale.gateway.exchange import Exchange
+from thinkscale.gateway.flight import Flight
+from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.request import ClientRequest, effective_budget
+from thinkscale.gateway.routing import QueueFull, Replica
+from thinkscale.gateway.shape import error_body
+from thinkscale.gateway.slo import Outcome
+from thinkscale.gateway.sse import SseParser
+from thinkscale.gateway.upstream import Unreachable, Upstream
+from thinkscale.model.gateway_config import GatewayConfig
+
+ATTEMPTS: Final = 2
+RETRY_AFTER_SECONDS: Final = 5
+
+
+class Broken(Exception):
+    """The engine broke off, or could not be reached."""
+
+
+class Relay:
+    """One request's journey. `outcome` says how it ended."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        upstream: Upstream,
+        dialect: Dialect,
+        config: GatewayConfig,
+        request: ClientRequest,
+        client: Client,
+        headers: Mapping[str, str],
+        silence: tuple[float, float],
+    ) -> None:
+        """`silence`: seconds that an engine may be silent before the first token, and after it."""
+        self.outcome = Outcome.CANCELLED
+        self.flight: Flight = gateway.arrive()
+        self.exchange: Exchange | None = None
+        self._gateway = gateway
+        self._upstream = upstream
+        self._dialect = dialect
+        self._config = config
+        self._request = request
+        self._client = client
+        self._headers = dict(headers)
+        self._silence = silence
+        self._deadline = float("inf")
+        self._response: aiohttp.ClientResponse | None = None
+        self._budget = BudgetMachine(limit=None)
+        self._native: int | None = None
+        self._thought_over = False
+        self._violated = False
+        self._sent = False
+
+    async def run(self) -> web.StreamResponse:
+        """Serve the request; raises CancelledError when the client went away."""
+        try:
+            response = await self._attempts()
+        except QueueFull:
+            self.outcome = Outcome.FAILED
+            return refusal(
+                "All replicas are busy and the queue is full. Please try again later.",
+                "Service Unavailable",
+                429,
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        finally:
+            account = self.exchange.account if self.exchange else None
+            self._gateway.ledger.end(
+                self.flight,
+                self.outcome,
+                self._gateway.clock(),
+                prompt_tokens=account.prompt if account else 0,
+            )
+            self._gateway.touch()
+        return response
+
+    def tick(self, now: float, allowed: int | None) -> None:
+        """Once a second: give up on a silent engine, apply what load allows to an open thought."""
+        if now > self._deadline and self._response is not None:
+            self._response.close()
+        if allowed is not None and self._budget.limit is not None and not self._thought_over:
+            self._budget.lower(allowed)
+            self.flight.limit = self._budget.limit
+
+    async def _attempts(self) -> web.StreamResponse:
+        replica = await self._gateway.place(self.flight)
+        attempt = 1
+        while True:
+            try:
+                try:
+                    done = await self._attempt(replica, last=attempt == ATTEMPTS)
+                finally:
+                    self._close()
+                    self._deadline = float("inf")
+            except (Broken, *Unreachable) as error:
+                if self._sent or attempt == ATTEMPTS:
+                    self._gateway.leave(replica.name)
+                    return await self._fail(str(error) or type(error).__name__)
+                self._gateway.away(self.flight, replica.name)
+                attempt += 1
+                replica = await self._gateway.place(self.flight, again=True)
+                continue
+            except BaseException:
+                self._gateway.leave(replica.name)
+                raise
+            self._gateway.leave(replica.name)
+            return done
+
+    async def _attempt(self, replica: Replica, *, last: bool) -> web.StreamResponse:
+        if not self._request.streamable:
+            return await self._plain(replica, last=last)
+        await self._prepare(replica)
+        response: aiohttp.ClientResponse | None = await self._open(replica)
+        assert response is not None
+        if response.status != 200:
+            return await self._refused(response, replica, last=last)
+        await self._client.begin(self._answer_headers(replica))
+        while response is not None and await self._pump(response):
+            response = await self._next_stage(response, replica)
+        return await self._conclude()
+
+    async def _prepare(self, replica: Replica) -> None:
+        """Decide the budget, now that the request is about to be sent."""
+        tags = await self._upstream.tags(replica, self._dialect, self._config.model)
+        request, config = self._request, self._config
+        budget = effective_budget(request.asked_budget, config, self._gateway.allowed_now())
+        forceable = not request.uncontinuable and bool(tags.closing_ids)
+        extendable = (
+            config.min_tokens > 0
+            and forceable
+            and tags.close_id is not None
+            and bool(tags.nudge_ids)
+        )
+        self._native = budget.limit if self._gateway.native_budgets else None
+        self._budget = BudgetMachine(
+            limit=budget.limit,
+            declared=budget.declared,
+            minimum=config.min_tokens if extendable else 0,
+            answer_limit=config.answer_max_tokens,
+            native=self._native,
+            can_force=forceable,
+            can_extend=extendable,
+        )
+        self.flight.limit = budget.limit
+        self.exchange = self._new_exchange(
+            tags, keeps_ids=extendable or (forceable and budget.limit is not None)
+        )
+        self._headers["x-thinkscale-budget"] = self._mode(budget.limit, forceable)
+        if budget.limit is not None:
+            self._headers["x-thinkscale-budget-tokens"] = str(budget.limit)
+
+    def _new_exchange(self, tags: Tags, *, keeps_ids: bool) -> Exchange:
+        return Exchange(
+            self._request,
+            self._budget,
+            tags,
+            model=self._config.model,
+            stops_when_exhausted=self._config.on_exhausted == "Stop",
+            keeps_ids=keeps_ids,
+        )
+
+    def _mode(self, limit: int | None, forceable: bool) -> str:
+        if limit is None:
+            return "none"
+        if forceable:
+            return "forced"
+        return "native" if self._native is not None else "observed"
+
+    async def _open(self, replica: Replica) -> aiohttp.ClientResponse:
+        body = self._dialect.first_body(
+            self._request.body, model=self._config.model, native_budget=self._native
+        )
+        response = await self._post(replica, self._request.route, body)
+        if self._native is None or response.status != 400:
+            return response
+        message = await response.text()
+        if not self._dialect.refuses_native_budget(response.status, message):
+            return response
+        # The server was started without native budgets: from now on we enforce them alone.
+        self._gateway.native_budgets = False
+        self._native = self._budget.native = None
+        mode = self._mode(self._budget.limit, self._headers["x-thinkscale-budget"] == "forced")
+        self._headers["x-thinkscale-budget"] = mode
+        return await self._open(replica)
+
+    async def _post(
+        self, replica: Replica, route: Route, body: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
+        self._close()
+        self._watch()
+        self._response = await self._upstream.post(replica, route, body, self._upstream_headers())
+        return self._response
+
+    def _upstream_headers(self) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in self._headers.items()
+            if not name.startswith("x-thinkscale")
+        }
+
+    def _answer_headers(self, replica: Replica) -> dict[str, str]:
+        ours = {n: v for n, v in self._headers.items() if n.startswith("x-thinkscale")}
+        return {**ours, "x-thinkscale-replica": replica.name}
+
+    def _watch(self) -> None:
+        began = self.exchange is not None and self.exchange.began
+        self._deadline = self._gateway.clock() + self._silence[1 if began else 0]
+
+    async def _pump(self, response: aiohttp.ClientResponse) -> bool:
+        """Stream one stage; True: it was ended for another one."""
+        exchange, parser = self.exchange, SseParser()
+        assert exchange is not None
+        async for data in response.content.iter_any():
+            pieces = []
+            for event in parser.feed(data):
+                pieces.append(exchange.feed(event))
+                if exchange.turn is not None:
+                    break
+            self._report()
+            await self._send(b"".join(pieces))
+            if exchange.turn is not None:
+                return True
+        if not (exchange.done or exchange.error or exchange.finish_reason):
+            raise Broken("the model server broke off the stream")
+        return False
+
+    async def _send(self, data: bytes) -> None:
+        if data:
+            self._sent = True
+            await self._client.send(data)
+
+    def _report(self) -> None:
+        """Tell the books what has come."""
+        exchange, ledger = self.exchange, self._gateway.ledger
+        assert exchange is not None
+        account = exchange.account
+        self._watch()
+        ledger.progress(
+            self.flight,
+            thinking=account.thinking,
+            answer=account.answer,
+            began=exchange.began,
+            answered=exchange.answered,
+            now=self._gateway.clock(),
+        )
+        budget = self._budget
+        if budget.violated and not self._violated:
+            self._violated = True
+            ledger.budget.violated += 1
+        if not self._thought_over and (budget.cut or budget.ended):
+            self._thought_over = True
+            ledger.think_ended(self.flight, natural=budget.ended)
+            ledger.budget.cut += budget.cut
+            ledger.budget.cut_by_load += budget.cut_by_load
+            ledger.budget.withheld_tokens += budget.withheld_tokens
+        self._gateway.touch()
+
+    async def _next_stage(
+        self, response: aiohttp.ClientResponse, replica: Replica
+    ) -> aiohttp.ClientResponse | None:
+        """Close the stage that was ended and open the next one, if there is one."""
+        exchange = self.exchange
+        assert exchange is not None
+        assert exchange.turn is not None
+        response.close()
+        trim = exchange.turn.trim
+        if trim is not None:
+            text = await self._text_of(replica, trim.ids, trim.text)
+            await self._send(exchange.trimmed(text))
+        await self._send(exchange.turned())
+        self._report()
+        if exchange.done:
+            return None
+        return await self._continue(exchange, replica)
+
+    async def _continue(self, exchange: Exchange, replica: Replica) -> aiohttp.ClientResponse:
+        body = exchange.continuation(self._dialect, self._config.model)
+        response = await self._post(replica, Route.COMPLETIONS, body)
+        if response.status != 200:
+            raise Broken(f"the model server refused to go on: {await response.text()}")
+        return response
+
+    async def _text_of(self, replica: Replica, ids: tuple[int, ...], whole: str) -> str | None:
+        """The beginning of `whole` that these ids spell; None if that cannot be told."""
+        text = await self._upstream.detokenize(replica, self._dialect, self._config.model, ids)
+        for candidate in (text, f" {text}"):  # some tokenizers drop a leading space
+            if text is not None and candidate is not None and whole.startswith(candidate):
+                return candidate
+        return None
+
+    async def _conclude(self) -> web.StreamResponse:
+        exchange = self.exchange
+        assert exchange is not None
+        broken = exchange.error is not None or exchange.finish_reason == "abort"
+        self.outcome = Outcome.FAILED if broken else Outcome.COMPLETED
+        return await self._client.finish()
+
+    async def _fail(self, message: str) -> web.StreamResponse:
+        self.outcome = Outcome.FAILED
+        if not self._sent:
+            return refusal(message, "Bad Gateway", 502)
+        assert self.exchange is not None
+        await self._client.send(self.exchange.fail(error_body(message, "Bad Gateway", 502)))
+        return await self._client.finish()
+
+    async def _refused(
+        self, response: aiohttp.ClientResponse, replica: Replica, *, last: bool
+    ) -> web.StreamResponse:
+        """The engine said no: pass it on with its shape, or try another replica if it is ill."""
+        body = await response.read()
+        now = self._gateway.clock()
+        if response.status >= 500 and not last and self._gateway.router.another(replica.name, now):
+            raise Broken("the model server is ill")
+        ill = response.status >= 500 or response.status == 429
+        self.outcome = Outcome.FAILED if ill else Outcome.REFUSED
+        return web.Response(
+            body=body,
+            status=response.status,
+            headers={
+                "Content-Type": response.headers.get("Content-Type", "application/json"),
+                **self._answer_headers(replica),
+            },
+        )
+
+    async def _plain(self, replica: Replica, *, last: bool) -> web.StreamResponse:
+        """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
+        limit = effective_budget(
+            self._request.asked_budget, self._config, self._gateway.allowed_now()
+        ).limit
+        self._native = limit if self._gateway.native_budgets else None
+        self._headers["x-thinkscale-budget"] = self._mode(limit, False)
+        body = self._dialect.plain_body(
+            self._request.body, model=self._config.model, native_budget=self._native
+        )
+        response = await self._post(replica, self._request.route, body)
+        answer = await response.read()
+        if response.status != 200:
+            return await self._refused(response, replica, last=last)
+        self._book_whole(answer)
+        self.outcome = Outcome.COMPLETED
+        return web.Response(
+            body=answer,
+            content_type="application/json",
+            headers=self._answer_headers(replica),
+        )
+
+    def _book_whole(self, answer: bytes) -> None:
+        usage = orjson.loads(answer).get("usage") or {}
+        details = usage.get("completion_tokens_details") or {}
+        thinking = details.get("reasoning_tokens") or 0
+        self._gateway.ledger.progress(
+            self.flight,
+            thinking=thinking,
+            answer=max(0, (usage.get("completion_tokens") or 0) - thinking),
+            began=True,
+            answered=True,
+            now=self._gateway.clock(),
+        )
+
+    def _close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None

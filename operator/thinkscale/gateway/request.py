@@ -1,0 +1,210 @@
+"""Reads a client's request: what it wants back, what it may not ask, how long it may think.
+
+Sans-I/O. Reserved fields are taken out before anything reaches an engine: SGLang's
+`custom_logit_processor` is a pickle, hence remote code execution; priorities, KV transfer and extra
+sampler arguments are the operator's business. Budget fields of every spelling become one number,
+clamped by what the resource declares and by what load allows now. The effective budget is never
+under the minimum.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from thinkscale.engines.dialect import Route
+from thinkscale.model.gateway_config import GatewayConfig
+
+RESERVED_FIELDS: Final = (
+    "bootstrap_host",
+    "bootstrap_port",
+    "bootstrap_room",
+    "custom_logit_processor",
+    "custom_params",
+    "data_parallel_rank",
+    "extra_args",
+    "kv_transfer_params",
+    "logits_processors",
+    "nvext",
+    "priority",
+    "request_id",
+    "rid",
+    "session_params",
+    "vllm_xargs",
+)
+
+
+class BadRequest(Exception):
+    """The client's request cannot be served as it is (HTTP 400, or 404 for a model)."""
+
+    def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """A parsed request; `body` is what may go to an engine, without budget fields."""
+
+    route: Route
+    body: Mapping[str, Any]
+    stream: bool
+    wants_usage: bool
+    wants_running_usage: bool
+    wants_ids: bool
+    asked_budget: int | None
+    max_tokens: int | None
+    stripped: tuple[str, ...]
+    uncontinuable: str
+    """Why a raw continuation cannot carry it; empty: it can."""
+    streamable: bool
+    """False: it must go to the engine as it is, since a stream cannot give what it asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Thinking tokens; None: not bounded."""
+
+    limit: int | None
+    """In force now."""
+    declared: int | None
+    """What the client and the resource would allow without load."""
+
+
+def parse(route: Route, data: bytes, model: str) -> ClientRequest:
+    """Parse a body. Raises `BadRequest`."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    asked_model = body.get("model")
+    if asked_model is not None and asked_model != model:
+        raise BadRequest(f"The model `{asked_model}` does not exist.", param="model", status=404)
+    stripped = tuple(name for name in RESERVED_FIELDS if name in body)
+    for name in stripped:
+        del body[name]
+    asked = _take_budget(body)
+    options = body.get("stream_options")
+    options = options if isinstance(options, dict) else {}
+    return ClientRequest(
+        route=route,
+        body=body,
+        stream=body.get("stream") is True,
+        wants_usage=bool(options.get("include_usage")),
+        wants_running_usage=bool(options.get("continuous_usage_stats")),
+        wants_ids=body.get("return_token_ids") is True,
+        asked_budget=asked,
+        max_tokens=_smallest(body.get("max_completion_tokens"), body.get("max_tokens")),
+        stripped=stripped,
+        uncontinuable=_uncontinuable(route, body),
+        streamable=not _unstreamable(body),
+    )
+
+
+def effective_budget(asked: int | None, config: GatewayConfig, allowed_now: int | None) -> Budget:
+    """The budget of one request. `allowed_now`: what the directive's rule allows at this load.
+
+    With maxTokens 16,384, default 8,192 and 4,096 allowed now: a request that says nothing has
+    8,192 declared and 4,096 in force; one that asks for 2,000 has 2,000 of both.
+    """
+    wished = asked if asked is not None else config.default_max_tokens
+    declared = _smallest(wished, config.max_tokens)
+    limit = _smallest(declared, allowed_now)
+    floor = config.min_tokens
+    return Budget(
+        limit=None if limit is None else max(limit, floor),
+        declared=None if declared is None else max(declared, floor),
+    )
+
+
+def _smallest(*values: Any) -> int | None:
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    return min(numbers) if numbers else None
+
+
+def _take_budget(body: dict[str, Any]) -> int | None:
+    asked: list[int] = []
+    for name in ("thinking_token_budget", "max_thinking_tokens"):
+        if name in body:
+            _note_budget(asked, body.pop(name), name)
+    for name, key in (("reasoning", "max_tokens"), ("thinking", "budget_tokens")):
+        holder = body.get(name)
+        if not isinstance(holder, dict) or key not in holder:
+            continue
+        _note_budget(asked, holder[key], f"{name}.{key}")
+        rest = {field: value for field, value in holder.items() if field != key}
+        if rest and rest != {"type": "enabled"}:
+            body[name] = rest
+        else:
+            del body[name]
+    return min(asked) if asked else None
+
+
+def _note_budget(asked: list[int], value: Any, name: str) -> None:
+    if value is None or value == -1:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadRequest(f"{name} must be a whole number of tokens, 0 or more", param=name)
+    asked.append(value)
+
+
+def _uncontinuable(route: Route, body: Mapping[str, Any]) -> str:
+    count = body.get("n")
+    if isinstance(count, int) and count > 1:
+        return "n > 1"
+    if body.get("logprobs") or body.get("prompt_logprobs") is not None:
+        return "logprobs"
+    for name in ("structured_outputs", "guided_json", "guided_regex", "guided_choice"):
+        if body.get(name):
+            return name
+    if route is Route.COMPLETIONS:
+        return _uncontinuable_completion(body)
+    return _uncontinuable_chat(body)
+
+
+def _uncontinuable_completion(body: Mapping[str, Any]) -> str:
+    for name in ("echo", "suffix", "use_beam_search"):
+        if body.get(name):
+            return name
+    prompt = body.get("prompt")
+    one = isinstance(prompt, str) or (
+        isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], int)
+    )
+    return "" if one else "several prompts"
+
+
+def _uncontinuable_chat(body: Mapping[str, Any]) -> str:
+    if body.get("tools") and body.get("tool_choice") != "none":
+        return "tools"
+    shape = body.get("response_format")
+    if isinstance(shape, dict) and shape.get("type") not in (None, "text"):
+        return "response_format"
+    if body.get("include_reasoning") is False:
+        return "include_reasoning is false"
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list) and any(
+            isinstance(part, dict) and part.get("type") != "text" for part in content
+        ):
+            return "content that is not text"
+    return ""
+
+
+def _unstreamable(body: Mapping[str, Any]) -> bool:
+    if body.get("stream") is True:
+        return False
+    return bool(
+        body.get("use_beam_search")
+        or body.get("prompt_logprobs") is not None
+        or body.get("echo")
+        or (
+            isinstance(body.get("prompt"), list)
+            and any(not isinstance(p, int) for p in body["prompt"])
+        )
+    )

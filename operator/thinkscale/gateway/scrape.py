@@ -1,0 +1,46 @@
+"""Scrapes the engines for the operator: each ready replica's own load, every 2 s, sooner after a
+jump.
+
+The numbers are relayed with their age. An engine that does not answer keeps its last reading, which
+grows old: the operator sees an old reading, never a zero.
+"""
+
+import asyncio
+from typing import Final
+
+import aiohttp
+
+from thinkscale.engines.vllm_metrics import parse_load
+from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.routing import Replica
+from thinkscale.gateway.upstream import Unreachable, Upstream
+
+PERIOD_SECONDS: Final = 2.0
+SOONEST_SECONDS: Final = 0.5
+
+
+async def scrape_engines(gateway: Gateway, upstream: Upstream) -> None:
+    """Scrape for ever."""
+    while True:
+        replicas = gateway.router.replicas
+        upstream.forget(tuple(upstream.asked - replicas.keys()))
+        await asyncio.gather(
+            *(_scrape(gateway, upstream, replica) for replica in replicas.values() if replica.ready)
+        )
+        await asyncio.sleep(SOONEST_SECONDS)
+        gateway.hurry.clear()
+        try:
+            async with asyncio.timeout(PERIOD_SECONDS - SOONEST_SECONDS):
+                await gateway.hurry.wait()
+        except TimeoutError:
+            continue
+
+
+async def _scrape(gateway: Gateway, upstream: Upstream, replica: Replica) -> None:
+    try:
+        load = parse_load(await upstream.text(replica, "/metrics"))
+    except (*Unreachable, aiohttp.ClientError, UnicodeDecodeError):
+        return
+    if load is not None and replica.name in gateway.router.replicas:
+        gateway.engines[replica.name] = (load, gateway.clock())
+        gateway.ledger.changes += 1
