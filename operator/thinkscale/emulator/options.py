@@ -41,7 +41,8 @@ class Options:
     parser: Parser
     reasoning_field: str
     opens_think: bool
-    forced_end: tuple[int, ...]
+    forced_end: tuple[int, ...] | None
+    """What a thinking budget forces; None: the bare `</think>` of the parser, if there is one."""
     tracks_load: bool
     profile: Profile
     lengths: LengthOptions
@@ -121,7 +122,6 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--reasoning-config",
         type=_forced_end,
-        default=(END_THINK,),
         metavar="JSON",
         help='{"reasoning_end_str": TEXT}: what a thinking budget forces',
     )

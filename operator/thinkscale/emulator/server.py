@@ -54,9 +54,9 @@ class Server:
             name=options.served_name,
             max_tokens=options.max_model_len,
             template=Template(opens_think=options.opens_think),
-            budgets=options.parser is not Parser.NONE,
+            budgets=options.parser is not Parser.NONE or options.forced_end is not None,
             ignores_budgets=options.quirks.ignores_budgets,
-            forced_end=options.forced_end,
+            forced_end=options.forced_end or (vocabulary.END_THINK,),
         )
         self._style = ReplyStyle(
             model=options.served_name,

@@ -90,4 +90,4 @@ PROFILES: Final[dict[str, Profile]] = {
         DEMO,
     )
 }
-"""By name. a1 and a3 of the 8B and 14B come from black-box fits, the rest from the closed forms."""
+"""By name."""

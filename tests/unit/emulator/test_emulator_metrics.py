@@ -10,7 +10,7 @@ from thinkscale.emulator.lag import ENOUGH_STEPS, Lag
 
 Shared = Callable[..., Emulator]
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
-QUEUE = ("--max-num-seqs", "3", "--kv-tokens", "3000", "--max-model-len", "2500")
+QUEUE = ("--max-num-seqs", "3", "--kv-tokens", "600", "--max-model-len", "500")
 
 
 def test_the_exposition_is_valid_and_has_the_engines_names(own: Callable[..., Emulator]) -> None:
@@ -80,10 +80,10 @@ def test_a_continuation_finds_its_prefix_in_the_cache(shared: Shared) -> None:
 def test_a_full_cache_shows_as_preemptions_and_everybody_still_finishes(shared: Shared) -> None:
     emulator = shared(*QUEUE, "--max-num-batched-tokens", "512")
     prompts = [f"{word} <think>\n" for word in ("one", "two", "three")]
-    body = {"prompt": prompts, "max_tokens": 1_100, "ignore_eos": True, **plan(2_000, 1)}
+    body = {"prompt": prompts, "max_tokens": 250, "ignore_eos": True, **plan(2_000, 1)}
     status, reply = emulator.post(RAW, body)
     assert status == 200
-    assert reply["usage"]["completion_tokens"] == 3 * 1_100
+    assert reply["usage"]["completion_tokens"] == 3 * 250
     assert emulator.metric("vllm:num_preemptions_total") >= 1
 
 

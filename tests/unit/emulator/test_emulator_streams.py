@@ -216,3 +216,10 @@ def test_a_request_id_of_the_client_is_kept(shared: Shared) -> None:
 
 def test_unknown_fields_are_ignored(shared: Shared) -> None:
     assert shared().post("/v1/chat/completions", chat(unknown_field=1, **plan(1, 1)))[0] == 200
+
+
+def test_a_configured_end_of_thought_makes_budgets_work_without_a_parser(shared: Shared) -> None:
+    stream = shared("--reasoning-config", '{"reasoning_end_str": "</think>"}').stream(
+        "/v1/chat/completions", chat(thinking_token_budget=5, **COUNTED, **plan(50, 2))
+    )
+    assert stream.token_ids.index(END_THINK) == 4
