@@ -6,7 +6,7 @@ delta, and no chunk at all unless token ids were asked for; with `deepseek_r1` t
 reasoning tokens when the template opened the thought.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,7 +44,6 @@ class Replies:
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
         field = style.reasoning_field.encode()
         self._reasoning_key = b'"' + field + b'":'
-        self._null_ids = generation.chat
 
     def first(self, choice: Choice, prompt: Sequence[int]) -> bytes:
         """The chunk that announces the role; goes out together with the first token (chat only)."""
@@ -71,16 +70,8 @@ class Replies:
         if not self._generation.include_usage:
             return DONE
         usage = orjson.dumps(self.usage(choices, prompt_tokens, streamed=True))
-        print_ = orjson.dumps(FINGERPRINT)
-        return (
-            self._head
-            + b'],"usage":'
-            + usage
-            + b',"system_fingerprint":'
-            + print_
-            + b"}\n\n"
-            + DONE
-        )
+        body = b'],"usage":%b,"system_fingerprint":%b}\n\n' % (usage, orjson.dumps(FINGERPRINT))
+        return self._head + body + DONE
 
     def usage(
         self, choices: Sequence[Choice], prompt_tokens: int, *, streamed: bool
@@ -218,6 +209,6 @@ class Replies:
 _NOT_FINISHED: Final = b'"finish_reason":null,"stop_reason":null'
 
 
-def _join(parts: Any) -> str | None:
+def _join(parts: Iterable[str | None]) -> str | None:
     texts = [part for part in parts if part is not None]
     return "".join(texts) if texts else None

@@ -80,10 +80,9 @@ def _spell(piece: str) -> Iterable[int]:
             yield from (_FIRST_BYTE + byte for byte in pair.encode())
 
 
-def decode(ids: Iterable[int], *, skip_special: bool = False) -> str:
+def decode(ids: Iterable[int]) -> str:
     """Text of token ids; bytes that are no UTF-8 become U+FFFD. IndexError: no such id."""
-    parts = (_BYTES[i] for i in ids if not (skip_special and i in SILENT))
-    return b"".join(parts).decode(errors="replace")
+    return b"".join(_BYTES[i] for i in ids).decode(errors="replace")
 
 
 TEXTS: Final[tuple[str, ...]] = tuple("" if i in SILENT else decode([i]) for i in range(SIZE))

@@ -30,7 +30,6 @@ def test_generated_tokens_come_back_from_their_text(thought: list[int], answer: 
 
 def test_tags_stay_in_generated_text_and_the_end_marker_does_not() -> None:
     ids = [vocabulary.THINK, vocabulary.END_THINK, vocabulary.EOS]
-    assert vocabulary.decode(ids, skip_special=True) == "<think></think>"
     assert [vocabulary.TEXTS[i] for i in ids] == ["<think>", "</think>", ""]
 
 
