@@ -2,8 +2,8 @@
 
 Two rules shape it. A controller may only grant what it holds itself (Kubernetes refuses the rest as
 escalation), so what the gateways' Roles need is here too. And nothing is here that no code uses:
-no secrets, no nodes, no wildcard; the operator never updates, it applies (which needs `create` as
-well as `patch`).
+no secrets, no nodes, no wildcard. The operator never updates, it applies (which needs `create` as
+well as `patch`); and never deletes, as all it makes is owned and goes with its owner.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Final
 from thinkscale.api.names import GROUP, PLURAL
 
 READ: Final = ("get", "list", "watch")
-OWN: Final = (*READ, "create", "patch", "delete")
+OWN: Final = (*READ, "create", "patch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ OPERATOR: Final[Sequence[Rule]] = (
     Rule(
         group=GROUP,
         resources=(f"{PLURAL}/status",),
-        verbs=("get", "patch"),
+        verbs=("patch",),
         why="what was seen and decided",
     ),
     Rule(
@@ -52,13 +52,7 @@ OPERATOR: Final[Sequence[Rule]] = (
         group="apps",
         resources=("deployments",),
         verbs=OWN,
-        why="model servers and gateways",
-    ),
-    Rule(
-        group="apps",
-        resources=("deployments/scale",),
-        verbs=("get", "patch"),
-        why="the number of replicas",
+        why="model servers and gateways, and the number of replicas",
     ),
     Rule(
         group="",
@@ -93,7 +87,7 @@ OPERATOR: Final[Sequence[Rule]] = (
     Rule(
         group="",
         resources=("events",),
-        verbs=("create", "patch"),
+        verbs=("create",),
         why="why something happened, for people",
     ),
 )

@@ -3,6 +3,8 @@
 import pytest
 
 from thinkscale.api.rbac import OPERATOR
+from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.resources.gateway import GatewayImage, gateway_objects
 
 PAIRS = {(rule.group, resource) for rule in OPERATOR for resource in rule.resources}
 
@@ -22,10 +24,42 @@ def test_the_spec_is_never_written_only_the_status() -> None:
     own = {r: set(rule.verbs) for rule in OPERATOR for r in rule.resources if "dev" in rule.group}
     assert own == {
         "reasoningservices": {"get", "list", "watch"},
-        "reasoningservices/status": {"get", "patch"},
+        "reasoningservices/status": {"patch"},
         "reasoningservices/finalizers": {"update"},
     }
 
 
 def test_every_right_says_what_it_is_for() -> None:
     assert all(rule.why for rule in OPERATOR)
+
+
+def test_the_operator_holds_all_that_it_grants_to_a_gateway() -> None:
+    service = ReasoningService.model_validate(
+        {
+            "metadata": {"name": "r1", "namespace": "team-a"},
+            "spec": {
+                "model": {"uri": "hf://a/b"},
+                "engine": {"image": "i", "contextTokens": 4096},
+                "scaling": {"maxReplicas": 2},
+            },
+        }
+    )
+    held = {
+        (rule.group, resource, verb)
+        for rule in OPERATOR
+        for resource in rule.resources
+        for verb in rule.verbs
+    }
+    roles = [
+        o for o in gateway_objects(service, GatewayImage(reference="i")) if o["kind"] == "Role"
+    ]
+    granted = {
+        (group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted
+    assert granted <= held
