@@ -1,19 +1,27 @@
 """The term that counts work instead of requests: the thinking backlog.
 
-It is the expected number of thinking tokens still to be produced, divided by the capacity that
-answering leaves to the fleet: seats × replicas - answering, each producing a token in the measured
-seconds per token. Never by the present throughput, which rises with the load and hides it.
+The backlog is the expected number of thinking tokens still to be produced, each request by its age
+and bounded by its budget. In seconds it is divided by the capacity that answering leaves to the
+ready fleet: seats - answering, each producing a token in the measured seconds per token. Never by
+the present throughput, which rises with the load and hides it.
 
-A full fleet where nobody waits has a backlog too: one thought met at random per seat, `residual`
-tokens. Only what lies above it makes requests wait, and that must drain inside the slack: the
-tightest threshold of the objectives on the first token or first answer.
+As a wish: a replica ordered now is there after the lead time, and whoever waits then must begin
+within the slack, the tightest threshold on the first token or first answer. So all thinking that
+can happen until then, of those in flight and of those who arrive meanwhile, must find seats. A
+thought is one thread: more seats than requests make none faster, so a request counts with no more
+tokens than it can think in that time. The term outbids occupancy where thinkers are old and
+thoughts heavy-tailed: those seats do not become free when new requests come.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from thinkscale.model.intent import Indicator, Objective
+from thinkscale.scaling.life_table import Survival
 
-WAITING = (Indicator.TIME_TO_FIRST_TOKEN, Indicator.TIME_TO_FIRST_ANSWER)
+WAITING: Final = (Indicator.TIME_TO_FIRST_TOKEN, Indicator.TIME_TO_FIRST_ANSWER)
+SLICES: Final = 4
+"""Of the time ahead, to average over when an arrival comes."""
 
 
 def slack_seconds(objectives: Iterable[Objective]) -> float | None:
@@ -33,19 +41,38 @@ def seconds(
     return tokens * seconds_per_token / seats if seats > 0 else None
 
 
+def tokens_ahead(
+    survival: Survival,
+    thinking_ages: Sequence[int],
+    queued: int,
+    arrivals_per_second: float,
+    ahead_seconds: float,
+    seconds_per_token: float,
+) -> float:
+    """Expected thinking tokens within the time ahead, if everybody has a seat at once.
+
+    Mean 300 (no memory), 20 thinking, 10 queued, 2 arrivals a second, 28 s ahead at 30 ms, so at
+    most 933 tokens each: 30 · 287 of those in flight and 56 · 210 of those to come are 20,400.
+    """
+    most = ahead_seconds / seconds_per_token
+    tokens = survival.backlog_tokens(thinking_ages, queued, within=most)
+    if arrivals_per_second <= 0:
+        return tokens
+    parts = [most * (i + 0.5) / SLICES for i in range(SLICES)]
+    each = sum(survival.remaining(0, within=part) for part in parts) / SLICES
+    return tokens + arrivals_per_second * ahead_seconds * each
+
+
 def replicas_needed(
     tokens: float,
-    residual_tokens: float,
-    slack: float,
+    ahead_seconds: float,
     seats_per_replica: int,
     answering: int,
     seconds_per_token: float,
 ) -> float:
-    """Replicas, as a fraction, for which the backlog above one thought per seat drains in `slack`.
+    """Replicas, as a fraction, that think `tokens` in the time ahead beside those that answer.
 
-    11,400 tokens, residual 300, slack 6 s, 30 ms, 8 seats, 2 answering: 342 seat-seconds in
-    300·0.03 + 6 = 15 s are 22.8 seats; with the 2 that answer 24.8/8 = 3.1 replicas.
+    20,400 tokens in 28 s at 30 ms keep 21.9 seats busy; with 2 answering on 8 seats: 3.0 replicas.
     """
-    allowed_seconds = residual_tokens * seconds_per_token + slack
-    seats = tokens * seconds_per_token / allowed_seconds if allowed_seconds > 0 else 0.0
-    return (seats + answering) / seats_per_replica
+    busy_seats = tokens * seconds_per_token / ahead_seconds if ahead_seconds > 0 else 0.0
+    return (busy_seats + answering) / seats_per_replica

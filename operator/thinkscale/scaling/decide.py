@@ -95,7 +95,6 @@ def _trim(state: State, intent: Intent, evidence: Evidence, supply: Supply, now:
     elapsed = 0.0 if state.trimmed_at is None else max(0.0, now - state.trimmed_at)
     burns = [
         tail.Burn(
-            name=o.name,
             rate=tail.burn_rate(
                 attainment.short(state.slos[o.name], now, _overdue(evidence, o.name)),
                 attainment.whole(state.slos[o.name], now, _overdue(evidence, o.name)),
@@ -173,8 +172,11 @@ def _numbers(facts: Facts, state: State, now: float, lead_seconds: float) -> Map
         "stuck": float(len(supply.stuck)),
         "draining": float(supply.draining),
         "occupancy_target": TARGET,
+        "admission_ceiling": float(order.admission_ceiling(facts.intent.seats_per_replica)),
     }
     signals = facts.evidence.signals
+    if signals is not None and signals.budget.effective_max_tokens is not None:
+        numbers["effective_max_tokens"] = float(signals.budget.effective_max_tokens)
     if signals is not None and facts.evidence.trust is Trust.FRESH:
         at = now - facts.evidence.age_seconds
         p95 = latency.percentile(state.latency, at, signals.ttfa_seconds, 0.95)

@@ -54,7 +54,7 @@ def ask(
     survival = life_table.Survival(state.lengths, intent.budget.max_tokens)
     pace = traffic.seconds_per_token(state.traffic) or signals.fastest_token_seconds
     occupied = _occupancy(state, intent, evidence, survival, pace, lead_seconds, numbers)
-    piled = _backlog(intent, signals, survival, pace, serving, numbers)
+    piled = _backlog(intent, signals, survival, pace, serving, lead_seconds, numbers)
     return _together(intent, (occupied, piled), state.trim, numbers)
 
 
@@ -103,9 +103,9 @@ def _backlog(
     survival: life_table.Survival,
     pace: float | None,
     serving: int,
+    lead_seconds: float,
     numbers: dict[str, float],
 ) -> Need:
-    slack = backlog.slack_seconds(intent.objectives)
     if not survival.known or not pace:
         words = "no thought was measured yet"
         return Need(name="backlog", reason=Reason.BACKLOG, up=None, down=None, because=words)
@@ -113,17 +113,19 @@ def _backlog(
     tokens = survival.backlog_tokens(signals.thinking_ages, phases.queued)
     numbers |= {"backlog_tokens": tokens, "seconds_per_token": pace}
     drain = backlog.seconds(tokens, serving, seats, phases.answering, pace)
-    if drain is not None:
-        numbers["backlog_seconds"] = drain
     words = f"a thinking backlog of {tokens:.0f} tokens"
     if drain is not None:
+        numbers["backlog_seconds"] = drain
         words += f" ({drain:.0f} s)"
+    slack = backlog.slack_seconds(intent.objectives)
     if slack is None:
         words += "; no objective bounds the wait"
         return Need(name="backlog", reason=Reason.BACKLOG, up=None, down=None, because=words)
-    need = backlog.replicas_needed(tokens, survival.residual, slack, seats, phases.answering, pace)
+    rate, ahead = numbers.get("arrivals_per_second", 0.0), lead_seconds + slack
+    coming = backlog.tokens_ahead(survival, signals.thinking_ages, phases.queued, rate, ahead, pace)
+    need = backlog.replicas_needed(coming, ahead, seats, phases.answering, pace)
     down = need * occupancy.TARGET / occupancy.TARGET_DOWN
-    words += f" to drain within {slack:g} s"
+    words += f", and {coming:.0f} to think within {ahead:.0f} s,"
     return Need(name="backlog", reason=Reason.BACKLOG, up=need, down=down, because=words)
 
 

@@ -12,6 +12,8 @@ from thinkscale.model.observation import MergedSignals, Observation
 from thinkscale.model.reading import Absent, Failed, Value, fresh
 
 FRESH_SECONDS: Final = 15.0
+FLEET_FRESH_SECONDS: Final = 90.0
+"""Of the replicas: a watch is silent while nothing changes, but for about one bookmark a minute."""
 
 
 class Trust(StrEnum):
@@ -54,6 +56,11 @@ def weigh(observation: Observation) -> Evidence:
                 return Evidence(trust=Trust.STALE, signals=None, age_seconds=age, trouble=trouble)
             if fresh(reading, FRESH_SECONDS) is None or heard < expected:
                 trouble = f"{heard} of {expected} gateways were heard"
+                return Evidence(
+                    trust=Trust.PARTIAL, signals=signals, age_seconds=age, trouble=trouble
+                )
+            if fresh(observation.fleet, FLEET_FRESH_SECONDS) is None:
+                trouble = "the replicas were not read for a while"
                 return Evidence(
                     trust=Trust.PARTIAL, signals=signals, age_seconds=age, trouble=trouble
                 )

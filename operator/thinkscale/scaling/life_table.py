@@ -125,30 +125,28 @@ class Survival:
             self._remaining.append(_ahead(self._hazards[j], width, self._remaining[-1]))
         self._remaining.reverse()
 
-    def remaining(self, age_tokens: float) -> float:
-        """Expected tokens still to come of a thought of this age."""
+    def remaining(self, age_tokens: float, within: float | None = None) -> float:
+        """Expected tokens still to come of a thought of this age; with `within`, among the next so
+        many tokens only.
+        """
         if age_tokens >= self.bound:
             return 0.0
         j = bin_of(int(age_tokens))
-        left = self._edges[j + 1] - age_tokens
-        return _ahead(self._hazards[j], left, self._remaining[j + 1])
+        if within is None:
+            left = self._edges[j + 1] - age_tokens
+            return _ahead(self._hazards[j], left, self._remaining[j + 1])
+        tokens, alive, end = 0.0, 1.0, min(age_tokens + within, self.bound)
+        while age_tokens < end:
+            width = min(end, self._edges[j + 1]) - age_tokens
+            tokens += alive * _ahead(self._hazards[j], width, 0.0)
+            alive *= math.exp(-self._hazards[j] * width)
+            age_tokens, j = self._edges[j + 1], j + 1
+        return tokens
 
     @property
     def mean(self) -> float:
         """Expected tokens of a new thought."""
         return self.remaining(0)
-
-    @property
-    def residual(self) -> float:
-        """Expected tokens still to come of a thought met at random: E[L²] / 2E[L], not E[L]."""
-        weighted = total = 0.0
-        alive = 1.0
-        for j, (left, right) in enumerate(pairwise(self._edges)):
-            spent = alive * _ahead(self._hazards[j], right - left, 0.0)
-            weighted += spent * self.remaining((left + right) / 2)
-            total += spent
-            alive *= math.exp(-self._hazards[j] * (right - left))
-        return weighted / total if total > 0 else 0.0
 
     def longer_than(self, tokens: float) -> float:
         """Share of thoughts of more than this many tokens."""
@@ -159,12 +157,17 @@ class Survival:
             risk += self._hazards[j] * max(0.0, min(tokens, right) - left)
         return math.exp(-risk)
 
-    def backlog_tokens(self, thinking_ages: Sequence[int], queued: int) -> float:
-        """Expected thinking tokens still to be produced by these thinkers and queued requests."""
-        tokens = queued * self.mean
+    def backlog_tokens(
+        self, thinking_ages: Sequence[int], queued: int, within: float | None = None
+    ) -> float:
+        """Expected thinking tokens still to be produced by these thinkers and queued requests; with
+        `within`, of the next so many tokens of each only.
+        """
+        tokens = queued * self.remaining(0, within)
         for j, count in enumerate(thinking_ages[: len(self._hazards)]):
             if count:
-                tokens += count * self.remaining((self._edges[j] + self._edges[j + 1]) / 2)
+                middle = (self._edges[j] + self._edges[j + 1]) / 2
+                tokens += count * self.remaining(middle, within)
         return tokens
 
 

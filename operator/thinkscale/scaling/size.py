@@ -41,9 +41,10 @@ def standing(state: State, intent: Intent, supply: Supply, now: float) -> int:
     there = min(supply.size, len(supply.ready) + supply.coming)
     if state.wanted is None:
         return there
+    wanted = max(0, min(state.wanted, max(intent.max_replicas, there)))
     if state.trusted_at is not None and now - state.trusted_at > LOST_SECONDS:
-        return max(state.wanted, there)
-    return max(0, min(state.wanted, max(intent.max_replicas, there)))
+        return max(wanted, there)
+    return wanted
 
 
 def choose(
@@ -108,8 +109,9 @@ def _recorded(
     elif trust is not Trust.FRESH:
         down = max(down, before)
     ups, downs = state.ups, state.downs
-    if not downs:
-        downs = ((now, before),)
+    if not downs or now - downs[-1][0] > LOST_SECONDS:
+        # NB: nobody looked for a while (a restart, no operator): what there is gets a full window.
+        downs = (*downs, (now, before))
     up_window = intent.scale_up.stabilization_window_seconds
     down_window = intent.scale_down.stabilization_window_seconds
     return replace(

@@ -42,14 +42,15 @@ def upper_limit(behavior: Behavior, changes: Changes, now: float, size: int) -> 
     """The most replicas that the policies allow now; None: no limit.
 
     2 replicas, one of them added in this period, and 100 % per period: the period began with 1, so
-    at most 2, no growth. With "4 pods" beside it: 1 + 4 = 5, the more permissive wins.
+    at most 2, no growth. With "4 pods" beside it: 1 + 4 = 5, the more permissive wins. No share of
+    nothing is one replica, so from zero one is always allowed.
     """
 
     def limit(policy: StepPolicy) -> int:
         start = _start(policy, changes, now, size)
         if policy.pods is not None:
-            return start + policy.pods
-        return -(-start * (100 + (policy.percent or 0)) // 100)
+            return max(1, start + policy.pods)
+        return max(1, -(-start * (100 + (policy.percent or 0)) // 100))
 
     return _most_permissive(behavior, limit, max)
 

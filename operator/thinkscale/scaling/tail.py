@@ -27,7 +27,6 @@ LONGEST_STEP_SECONDS: Final = 60.0
 class Burn:
     """How fast one SLO's error budget burns; 1 is sustainable."""
 
-    name: str
     rate: float
     window_seconds: float
 

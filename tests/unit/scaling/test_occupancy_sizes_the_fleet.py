@@ -1,0 +1,171 @@
+"""Growing and shrinking by requests in flight, told as time lines."""
+
+import pytest
+
+from tests.unit.scaling.builders import make_fleet, make_intent, make_signals, percent, policy
+from tests.unit.scaling.narration import Story
+from thinkscale.model.decision import Hold, LimitedBy, Reason, Scale
+
+
+def test_forty_one_requests_grow_three_replicas_to_seven_at_once():
+    decision = Story().tick(0, 3, make_signals(thinking=20, queued=15, answering=6))
+    assert decision.replicas == Scale(to=7)
+    assert decision.wanted == 7
+    assert decision.reason is Reason.OCCUPANCY
+    assert decision.limited_by is LimitedBy.NONE
+    assert decision.message == (
+        "41 requests in flight on 3 ready replicas of 8 seats; 7 keep occupancy under 80 %"
+    )
+    assert decision.numbers["depth"] == 35
+    assert decision.numbers["in_flight"] == 41
+    assert decision.next_tick_seconds == 2.0
+
+
+@pytest.mark.parametrize("phase", ["thinking", "queued", "answering"])
+def test_requests_count_in_every_phase(phase: str):
+    decision = Story().tick(0, 1, make_signals(**{phase: 20}))
+    assert decision.wanted == 4
+
+
+def test_a_steady_fleet_is_left_alone_and_looked_at_every_fifteen_seconds():
+    story = Story()
+    for second in range(0, 120, 15):
+        decision = story.tick(second, 3, make_signals(thinking=15))
+        assert decision.replicas == Hold(at=3)
+        assert decision.reason is Reason.STEADY
+        assert decision.next_tick_seconds == 15.0
+
+
+def test_a_size_between_the_two_targets_is_kept():
+    """16 requests need 2.5 replicas at 80 % and 3.1 at 64 %: four may go to no less than four."""
+    story = Story(make_intent(down_window=0.0))
+    assert story.tick(0, 4, make_signals(thinking=16)).wanted == 4
+    assert story.tick(15, 4, make_signals(thinking=15)).wanted == 3
+
+
+def test_the_surplus_must_last_for_the_whole_window():
+    story = Story(make_intent(down_window=60.0))
+    assert story.tick(0, 4, make_signals(thinking=20)).wanted == 4
+    for second in range(5, 60, 5):
+        decision = story.tick(second, 4, make_signals(thinking=2))
+        assert decision.wanted == 4
+        assert decision.reason is Reason.STABILIZING
+        assert decision.limited_by is LimitedBy.STABILIZATION
+        assert decision.replicas == Hold(at=4)
+        assert decision.next_tick_seconds <= max(2.0, 60.0 - second)
+    decision = story.tick(60.5, 4, make_signals(thinking=2))
+    assert decision.wanted == 1
+    assert decision.replicas == Hold(at=4)
+    assert decision.reason is Reason.DRAINING_SURPLUS
+    assert len(decision.cordon) == 3
+
+
+def test_one_busy_moment_renews_the_window():
+    story = Story(make_intent(down_window=60.0))
+    story.tick(0, 4, make_signals(thinking=2))
+    story.tick(50, 4, make_signals(thinking=20))
+    assert story.tick(70, 4, make_signals(thinking=2)).wanted == 4
+    assert story.tick(100, 4, make_signals(thinking=2)).wanted == 4
+    assert story.tick(111, 4, make_signals(thinking=2)).wanted == 1
+
+
+def test_a_law_that_was_not_asked_for_minutes_starts_its_window_anew():
+    story = Story(make_intent(down_window=60.0))
+    story.tick(0, 4, make_signals(thinking=20))
+    assert story.tick(600, 4, make_signals(thinking=2)).wanted == 4
+    assert story.tick(650, 4, make_signals(thinking=2)).wanted == 4
+    assert story.tick(661, 4, make_signals(thinking=2)).wanted == 1
+
+
+def test_a_scale_up_window_waits_for_the_smallest_wish():
+    story = Story(make_intent(up_window=20.0))
+    story.tick(0, 1, make_signals(thinking=3))
+    decision = story.tick(10, 1, make_signals(thinking=20))
+    assert decision.wanted == 1
+    assert decision.limited_by is LimitedBy.STABILIZATION
+    assert story.tick(21, 1, make_signals(thinking=20)).wanted == 4
+
+
+def test_step_policies_slow_growth_down():
+    story = Story(make_intent(up=[policy(2, 15.0)]))
+    decision = story.tick(0, 1, make_signals(queued=40))
+    assert decision.replicas == Scale(to=3)
+    assert decision.limited_by is LimitedBy.SCALE_UP_POLICY
+    assert "scale-up policy" in decision.message
+    assert decision.next_tick_seconds == 2.0
+    growing = make_fleet(1, warming=2)
+    assert story.tick(2, growing, make_signals(queued=40)).replicas == Hold(at=3)
+    assert story.tick(16, growing, make_signals(queued=40)).replicas == Hold(at=3)
+    assert story.tick(18, growing, make_signals(queued=40)).replicas == Scale(to=5)
+
+
+def test_step_policies_slow_shrinking_down():
+    story = Story(make_intent(down_window=0.0, down=[percent(25, 60.0)]))
+    decision = story.tick(0, 8, make_signals())
+    assert decision.wanted == 6
+    assert decision.limited_by is LimitedBy.SCALE_DOWN_POLICY
+    assert "scale-down policy" in decision.message
+    assert story.tick(5, 6, make_signals()).wanted == 6
+    assert story.tick(60, 6, make_signals()).wanted == 6
+    assert story.tick(65.5, 6, make_signals()).wanted == 4
+
+
+def test_the_maximum_is_never_passed_and_named_as_the_limit():
+    decision = Story().tick(0, 8, make_signals(queued=200))
+    assert decision.replicas == Hold(at=8)
+    assert decision.reason is Reason.MAX_REPLICAS
+    assert decision.limited_by is LimitedBy.MAX_REPLICAS
+    assert decision.message.endswith("32 keep occupancy under 80 %; maxReplicas allows 8")
+    assert Story().tick(0, 7, make_signals(queued=200)).reason is Reason.MAX_REPLICAS
+
+
+def test_a_raised_minimum_is_met_at_once_past_every_policy():
+    story = Story(make_intent(low=5, up=[policy(1, 60.0)]))
+    decision = story.tick(0, 2, make_signals())
+    assert decision.replicas == Scale(to=5)
+    assert decision.reason is Reason.MIN_REPLICAS
+    assert decision.limited_by is LimitedBy.MIN_REPLICAS
+    assert "minReplicas asks for 5" in decision.message
+
+
+def test_a_lowered_maximum_shrinks_at_once_but_cordon_first():
+    story = Story(make_intent(high=2, down_window=600.0, down=[policy(1, 600.0)]))
+    decision = story.tick(0, 5, make_signals(thinking=30))
+    assert decision.wanted == 2
+    assert decision.replicas == Hold(at=5)
+    assert len(decision.cordon) == 3
+
+
+def test_an_order_that_was_not_seen_to_arrive_is_given_again():
+    story = Story()
+    assert story.tick(0, 1, make_signals(thinking=20)).replicas == Scale(to=4)
+    again = story.tick(2, 1, make_signals(thinking=6))
+    assert again.replicas == Scale(to=4)
+    assert again.reason is Reason.STABILIZING
+
+
+def test_occupancy_is_projected_to_the_lead_time_of_a_replica():
+    """Arrivals go from 0.4/s to 2/s of ten seconds each: 20 will be in flight, 6 are."""
+    story = Story()
+    arrived = 0.0
+    decision = None
+    for second in range(0, 31, 2):
+        arrived += 0.8 if second < 15 else 4.0
+        signals = make_signals(
+            thinking=6, arrivals=round(arrived), tokens=second * 200, mean_tokens=300
+        )
+        decision = story.tick(second, 1, signals)
+    assert decision is not None
+    assert decision.numbers["projected_in_flight"] > 9
+    assert decision.wanted >= 2
+    assert "expected in 20 s" in decision.message
+
+
+def test_too_few_finished_thoughts_are_not_extrapolated():
+    story = Story()
+    for second in range(0, 31, 2):
+        signals = make_signals(
+            thinking=6, arrivals=second, tokens=second * 200, mean_tokens=300, thoughts=0
+        )
+        decision = story.tick(second, 1, signals)
+        assert decision.numbers["projected_in_flight"] == 6
