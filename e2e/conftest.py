@@ -1,7 +1,7 @@
 """Fixtures of the end-to-end tests: a cluster with two GPU nodes, and the operator from its chart.
 
-`USE_EXISTING_CLUSTER=true` runs against the current kubeconfig; then `E2E_IMAGE=REPOSITORY:TAG` names
-a product image that the cluster can pull.
+`USE_EXISTING_CLUSTER=true` runs against the current kubeconfig; then `E2E_IMAGE=REPOSITORY:TAG`
+names a product image that the cluster can pull.
 """
 
 import os

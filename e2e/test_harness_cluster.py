@@ -19,6 +19,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 http.server.HTTPServer(("", 8000), Handler).serve_forever()
 """
+WHO_AM_I = """
+import json, ssl, urllib.request
+mount = "/var/run/secrets/kubernetes.io/serviceaccount"
+server = "https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews"
+token = open(mount + "/token").read()
+headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+body = json.dumps({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"})
+request = urllib.request.Request(server, method="POST", headers=headers, data=body.encode())
+context = ssl.create_default_context(cafile=mount + "/ca.crt")
+review = json.load(urllib.request.urlopen(request, context=context))
+print(review["status"]["userInfo"]["username"])
+"""
 FETCH = "import urllib.request as u; print(u.urlopen('{url}', timeout=5).read().decode())"
 
 
@@ -113,17 +125,7 @@ def test_a_service_answers_by_address_and_by_name_from_a_pod_and_from_here(
 def test_a_pod_reaches_the_api_server_with_its_own_token(
     local: LocalCluster, namespace: str
 ) -> None:
-    ask = """
-import json, ssl, urllib.request
-mount = "/var/run/secrets/kubernetes.io/serviceaccount"
-request = urllib.request.Request("https://kubernetes.default.svc/apis/authentication.k8s.io/v1/"
-    "selfsubjectreviews", method="POST", headers={
-    "Authorization": "Bearer " + open(mount + "/token").read(), "Content-Type": "application/json"},
-    data=json.dumps({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}).encode())
-context = ssl.create_default_context(cafile=mount + "/ca.crt")
-print(json.load(urllib.request.urlopen(request, context=context))["status"]["userInfo"]["username"])
-"""
-    printed = run_to_end(local, namespace, pod("who", "-c", ask, command="python3"))
+    printed = run_to_end(local, namespace, pod("who", "-c", WHO_AM_I, command="python3"))
     assert printed == f"system:serviceaccount:{namespace}:default"
 
 

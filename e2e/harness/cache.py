@@ -6,10 +6,12 @@ needs to be invalidated. Running clusters keep their files under `runs/` in the 
 images are hard links into the cache, and hard links do not cross file systems.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,6 +45,15 @@ def tree(directory: Path) -> list[Path]:
         for path in directory.rglob("*")
         if path.is_file() and not _IGNORED_PARTS.intersection(path.parts)
     )
+
+
+@contextmanager
+def exclusively(name: str) -> Iterator[None]:
+    """One process at a time makes the things called `name`; the others wait."""
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with (cache_root() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def keep_newest(entries: Path, *, keep: int) -> None:

@@ -42,4 +42,4 @@ def product_context(root: Path = REPOSITORY) -> list[Path]:
 
 
 def _archive(kind: str, key: str) -> Path:
-    return cache_root() / "images" / f"{kind}-{key}.tar"
+    return cache_root() / "images" / kind / f"{kind}-{key}.tar"

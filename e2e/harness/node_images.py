@@ -4,7 +4,8 @@ Importing an image of 250 MB costs a node seconds of both cores, each time. So t
 snapshots, containerd's databases) is made once per set of images by a containerd of its own, kept
 in the cache, and a node's root directory becomes a tree of hard links to it. That is safe because
 neither content nor the lower layers of an overlay are ever written to; only the databases are, so
-they are copied.
+they are copied. A new store begins as a link to the newest one: after a change of the source only
+the image's last layer is new.
 """
 
 import os
@@ -41,7 +42,10 @@ def store(archives: Sequence[Path]) -> Path:
     if not final.exists():
         unfinished = stores / f"{final.name}.{os.getpid()}"
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make(unfinished, archives)
+        unfinished.mkdir(parents=True)
+        if newest := _newest(stores):
+            link(newest, unfinished / "root")
+        _import(unfinished, archives)
         if final.exists():  # another process was faster
             shutil.rmtree(unfinished)
         else:
@@ -109,8 +113,13 @@ def _path(archives: Sequence[Path]) -> Path:
     return cache_root() / "nodes" / key_of(texts=[version, *stamps])
 
 
-def _make(directory: Path, archives: Sequence[Path]) -> None:
-    directory.mkdir(parents=True)
+def _newest(stores: Path) -> Path | None:
+    # A name with a suffix belongs to a store that is being made.
+    finished = [path for path in stores.iterdir() if not path.suffix]
+    return max(finished, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _import(directory: Path, archives: Sequence[Path]) -> None:
     socket = directory / "containerd.sock"
     config = directory / "containerd.toml"
     nowhere = directory / "cni"

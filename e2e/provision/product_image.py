@@ -51,6 +51,7 @@ def _build(root: Path, archive: Path) -> None:
         for name, value in arguments.items():
             command += ["--build-arg", f"{name}={value}"]
         _buildah("image build", *command, str(root))
+    archive.parent.mkdir(parents=True, exist_ok=True)
     with progress.step("Exporting it for the nodes"):
         unfinished = archive.with_suffix(f".{os.getpid()}")
         target = f"docker-archive:{unfinished}:{images.PRODUCT_IMAGE}"

@@ -1,0 +1,52 @@
+# The commands of this repository; CONTRIBUTING says when to use which.
+SHELL := /bin/bash -o pipefail
+PYTEST := .venv/bin/pytest
+export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
+
+.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e demo headline image clean clean-cache
+
+install:            ## everything that tests and demo need (first time: minutes; then seconds)
+	scripts/install
+
+venv:               ## the Python environment alone
+	scripts/venv
+
+check: lint types contracts   ## all that needs no test run
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: venv
+	.venv/bin/mypy
+	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision
+
+contracts: venv
+	.venv/bin/lint-imports --no-logo
+
+test: install test-unit test-cluster test-e2e   ## everything
+
+test-unit: venv     ## under a minute, no cluster
+	$(PYTEST) tests/unit
+
+test-cluster: install   ## against a real kube-apiserver, no nodes
+	$(PYTEST) tests/cluster
+
+test-e2e: install   ## on real nodes (root)
+	$(PYTEST) e2e --timeout=600
+
+demo: $(if $(filter existing,$(DEMO_CLUSTER)),venv,install)   ## KEEP=1, DEMO_CLUSTER=existing, JSON=FILE
+	.venv/bin/python -m e2e.story.demo
+
+headline: install   ## JSON=FILE
+	.venv/bin/python -m e2e.story.headline
+
+image: install      ## the product's image as a docker-archive; prints its path
+	@.venv/bin/python -c 'from e2e.harness import images; print(images.product_archive())'
+
+clean:              ## what tests and tools left in the tree
+	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-cache:        ## also what `make install` built (minutes to build again)
+	rm -rf .venv "$${XDG_CACHE_HOME:-$$HOME/.cache}/thinkscale"
