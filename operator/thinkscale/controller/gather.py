@@ -43,14 +43,16 @@ def bracketed(ip: str) -> str:
 
 
 def fleet_of(
-    service: Service, intent: Intent, deployment: str, remembered: int | None, now: datetime
+    service: Service, intent: Intent, deployment: str, stated: int | None, now: datetime
 ) -> FleetView:
-    """The model servers as Kubernetes shows them."""
+    """The model servers as Kubernetes shows them. Their number is the one last stated (`stated`),
+    not what somebody else may have made of it since: in this the operator is the only author.
+    """
     rollout = rollout_of(service, deployment)
-    if rollout is not None:
-        desired = rollout.replicas
+    if stated is not None:
+        desired = stated
     else:
-        desired = initial_replicas(intent) if remembered is None else remembered
+        desired = initial_replicas(intent) if rollout is None else rollout.replicas
     return FleetView(
         replicas=tuple(
             replica_of(pod, now, intent.startup_seconds)

@@ -93,6 +93,16 @@ class Reporter:
                 about, "Rolling", "Model or engine changed: the model pods roll to a new revision."
             )
 
+    async def overridden(self, about: ObjectMeta, found: int, stated: int) -> None:
+        """Somebody else set the Deployment's replicas."""
+        await self._poster.post(
+            about,
+            "ReplicasRestated",
+            f"Somebody set the model Deployment to {found} replicas; it is {stated} again. "
+            f"In scaling mode Manual, spec.replicas of the ReasoningService is yours.",
+            kind="Warning",
+        )
+
     async def _warn(self, about: ObjectMeta, told: _Told, trouble: Trouble | None) -> None:
         """Trouble is an event when it is new; its message alone may change without one."""
         before = told.trouble

@@ -43,7 +43,7 @@ class Memory:
     state: State
     published: Published
     size: int | None = None
-    """Replicas last stated; the Deployment comes back at this size if somebody deletes it."""
+    """Replicas last stated: restated if somebody deletes or scales the Deployment."""
 
 
 class Ticker:
@@ -98,6 +98,7 @@ class Ticker:
         intent = intent_of(service)
         deployment = names.model_name(service.metadata.name)
         self._source.follow(key, gather.gateways_of(entry))
+        found = gather.rollout_of(entry, deployment)
         fleet = gather.fleet_of(entry, intent, deployment, memory.size, now)
         observation = gather.observe(fleet, self._source.read(key), self._source.epoch)
         decision, memory.state = decide(intent, observation, memory.state, now)
@@ -106,6 +107,8 @@ class Ticker:
         )
         memory.published, memory.size = outcome.published, outcome.replicas
         scaled = self._note(service, decision, outcome, now)
+        if found is not None and found.replicas != fleet.desired:
+            await self._reporter.overridden(service.metadata, found.replicas, outcome.replicas)
         rollouts = [
             gather.rollout_of(entry, name)
             for name in (deployment, names.gateway_name(service.metadata.name))

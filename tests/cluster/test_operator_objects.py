@@ -1,0 +1,274 @@
+"""What a ReasoningService becomes in the cluster: owned objects, rolls, conflicts, clean-up."""
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.harness import ClusterClient, eventually
+from tests.cluster.crd_inputs import install_crd
+from tests.cluster.operator_kit import SERVICE, Fleet, Operator, operator
+from thinkscale.api import names
+
+OWNED = {
+    ("Deployment", "r1-model"),
+    ("Deployment", "r1-gateway"),
+    ("Service", "r1"),
+    ("Service", "r1-model"),
+    ("ConfigMap", "r1-runtime"),
+    ("PodDisruptionBudget", "r1-model"),
+    ("PodDisruptionBudget", "r1-gateway"),
+    ("ServiceAccount", "r1-model"),
+    ("ServiceAccount", "r1-gateway"),
+    ("Role", "r1-gateway"),
+    ("RoleBinding", "r1-gateway"),
+}
+KINDS = "deployments,services,configmaps,pdb,serviceaccounts,roles,rolebindings"
+
+
+@pytest.fixture(scope="module")
+def running(
+    control_plane: ClusterClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    install_crd(control_plane)
+    with operator(control_plane, tmp_path_factory.mktemp("operator") / "log") as process:
+        yield process
+
+
+@pytest.fixture
+def fleet(control_plane: ClusterClient, namespace: str, running: Operator) -> Fleet:
+    """A service of the test's own, with all its objects there."""
+    control_plane.apply(SERVICE, "-n", namespace)
+    made = Fleet(control_plane, namespace)
+    eventually(lambda: owned(made) == OWNED, 10, "all objects exist")
+    eventually(made.status, 10, "there is a status")
+    return made
+
+
+def owned(fleet: Fleet) -> set[tuple[str, str]]:
+    """Kind and name of everything that carries our label."""
+    label = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+    items = fleet.get(KINDS, "-l", label)["items"]
+    return {(item["kind"], item["metadata"]["name"]) for item in items}
+
+
+def change(fleet: Fleet, spec: dict[str, Any]) -> int:
+    """Merge-patch the spec; wait until the operator has acted on it. Returns the generation."""
+    patch = json.dumps({"spec": spec})
+    fleet.cluster.kubectl("patch", "rsvc", "r1", "-n", fleet.namespace, "--type=merge", "-p", patch)
+    generation = int(fleet.get("rsvc", "r1")["metadata"]["generation"])
+    eventually(
+        lambda: fleet.status()["observedGeneration"] == generation, 10, "the change was seen"
+    )
+    return generation
+
+
+def revision(fleet: Fleet, deployment: str = "r1-model") -> str:
+    """The revision of a Deployment's pod template, as its controller counts."""
+    annotations = fleet.get("deployment", deployment)["metadata"]["annotations"]
+    return str(annotations["deployment.kubernetes.io/revision"])
+
+
+def test_every_object_is_owned_by_the_resource_and_by_it_alone(fleet: Fleet) -> None:
+    uid = fleet.get("rsvc", "r1")["metadata"]["uid"]
+    label = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+    for item in fleet.get(KINDS, "-l", label)["items"]:
+        (reference,) = item["metadata"]["ownerReferences"]
+        assert reference["uid"] == uid
+        assert reference["controller"] is True
+        assert "finalizers" not in item["metadata"]
+    assert "finalizers" not in fleet.get("rsvc", "r1")["metadata"]
+
+
+def test_model_pods_get_no_token_and_gateways_may_read_two_things(fleet: Fleet) -> None:
+    pod = fleet.model()["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    rules = fleet.get("role", "r1-gateway")["rules"]
+    assert [(rule["resources"], rule.get("resourceNames")) for rule in rules] == [
+        (["configmaps"], ["r1-runtime"]),
+        (["endpointslices"], None),
+    ]
+    may = ["--as", f"system:serviceaccount:{fleet.namespace}:r1-gateway", "-n", fleet.namespace]
+    answers = {
+        what: fleet.cluster.kubectl(
+            "auth", "can-i", *what.split(), *may, check=False
+        ).stdout.strip()
+        for what in (
+            "get configmaps/r1-runtime",
+            "list endpointslices",
+            "get configmaps",
+            "get pods",
+        )
+    }
+    assert answers == {
+        "get configmaps/r1-runtime": "yes",
+        "list endpointslices": "yes",
+        "get configmaps": "no",
+        "get pods": "no",
+    }
+
+
+@pytest.mark.parametrize(("kind", "name"), sorted(OWNED))
+def test_an_owned_object_that_is_deleted_comes_back(fleet: Fleet, kind: str, name: str) -> None:
+    before = fleet.get(kind, name)["metadata"]["uid"]
+    fleet.cluster.kubectl("delete", kind, name, "-n", fleet.namespace, "--wait=false")
+    eventually(
+        lambda: fleet.get(kind, name)["metadata"]["uid"] != before, 5, f"{kind} {name} is back"
+    )
+
+
+def test_an_edit_by_hand_is_put_right(fleet: Fleet) -> None:
+    fleet.cluster.kubectl("scale", "deployment", "r1-model", "-n", fleet.namespace, "--replicas=5")
+    eventually(lambda: fleet.replicas() == 1, 5, "the replicas are restated")
+    patch = '{"spec":{"selector":{"thinkscale.dev/service":"other"}}}'
+    fleet.cluster.kubectl("patch", "service", "r1", "-n", fleet.namespace, "-p", patch)
+    eventually(
+        lambda: fleet.get("service", "r1")["spec"]["selector"]["thinkscale.dev/service"] == "r1",
+        5,
+        "the selector is restated",
+    )
+
+
+def test_deleting_the_resource_removes_everything(fleet: Fleet) -> None:
+    fleet.cluster.kubectl("delete", "rsvc", "r1", "-n", fleet.namespace, "--timeout=10s")
+    eventually(lambda: not owned(fleet), 30, "nothing is left")
+    quiet = time.monotonic() + 1.0
+    while time.monotonic() < quiet:
+        assert not owned(fleet)
+
+
+def test_a_resource_that_is_made_anew_under_its_old_name_gets_objects_of_its_own(
+    fleet: Fleet,
+) -> None:
+    fleet.cluster.kubectl("delete", "rsvc", "r1", "-n", fleet.namespace, "--timeout=10s")
+    fleet.cluster.apply(SERVICE, "-n", fleet.namespace)
+    uid = fleet.get("rsvc", "r1")["metadata"]["uid"]
+
+    def all_new() -> bool:
+        label = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
+        items = fleet.get(KINDS, "-l", label)["items"]
+        owners = {item["metadata"]["ownerReferences"][0]["uid"] for item in items}
+        return owners == {uid} and owned(fleet) == OWNED
+
+    eventually(all_new, 30, "all objects belong to the new resource")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"engine": {"image": "localhost/engine:2"}}, id="image"),
+        pytest.param({"engine": {"args": ["--seed=7"]}}, id="args"),
+        pytest.param({"engine": {"maxConcurrentRequests": 16}}, id="seats"),
+        pytest.param({"engine": {"gpus": {"count": 2}}}, id="gpus"),
+        pytest.param({"model": {"uri": "hf://acme/r2"}}, id="model"),
+        pytest.param(
+            {"engine": {"podTemplate": {"metadata": {"labels": {"team": "a"}}}}}, id="pod-labels"
+        ),
+    ],
+)
+def test_a_change_of_model_or_engine_rolls_the_model_pods(
+    fleet: Fleet, spec: dict[str, Any]
+) -> None:
+    eventually(lambda: revision(fleet) == "1", 5)
+    change(fleet, spec)
+    eventually(lambda: revision(fleet) == "2", 5, "the model pods roll")
+    assert revision(fleet, "r1-gateway") == "1"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(
+            {"thinking": {"budget": {"maxTokens": 500}}, "answer": {"maxTokens": 100}}, id="budget"
+        ),
+        pytest.param(
+            {
+                "slos": [
+                    {
+                        "name": "first",
+                        "indicator": "TimeToFirstAnswer",
+                        "thresholdMilliseconds": 9000,
+                        "objectivePercent": "99",
+                    }
+                ]
+            },
+            id="slos",
+        ),
+        pytest.param({"scaling": {"maxReplicas": 9, "minReplicas": 2}}, id="scaling"),
+        pytest.param({"gateway": {"minReplicas": 2, "queue": {"maxRequests": 7}}}, id="gateway"),
+    ],
+)
+def test_a_change_of_anything_else_rolls_no_model_pod(fleet: Fleet, spec: dict[str, Any]) -> None:
+    eventually(lambda: revision(fleet) == "1", 5)
+    template = fleet.model()["spec"]["template"]
+    change(fleet, spec)
+    assert fleet.model()["spec"]["template"] == template
+    assert revision(fleet) == "1"
+
+
+def test_the_gateways_configuration_follows_the_resource(fleet: Fleet) -> None:
+    change(
+        fleet,
+        {
+            "thinking": {"budget": {"maxTokens": 500, "floorTokens": 100}},
+            "gateway": {"queue": {"maxRequests": 7}},
+        },
+    )
+    data = fleet.get("configmap", "r1-runtime")["data"]
+    config = json.loads(data[names.CONFIG_KEY])
+    assert (config["maxTokens"], config["queueMaxRequests"]) == (500, 7)
+    assert config["seatsPerReplica"] == 8
+    assert json.loads(data[names.DIRECTIVE_KEY])["budget"]["maxTokens"] == 500
+
+
+def test_a_foreign_object_of_that_name_is_never_overwritten(
+    control_plane: ClusterClient, namespace: str, running: Operator
+) -> None:
+    control_plane.kubectl(
+        "create", "configmap", "r1-runtime", "-n", namespace, "--from-literal=a=b"
+    )
+    control_plane.apply(SERVICE, "-n", namespace)
+    fleet = Fleet(control_plane, namespace)
+    stalled = eventually(
+        lambda: (c := fleet.condition("Stalled")).get("reason") == "NameConflict" and c, 10
+    )
+    assert stalled["message"] == (
+        "ConfigMap r1-runtime exists and belongs to somebody else; rename or delete it, "
+        "or rename this ReasoningService"
+    )
+    assert fleet.get("configmap", "r1-runtime")["data"] == {"a": "b"}
+    assert ("Deployment", "r1-model") not in owned(fleet), "half a service must not hold GPUs"
+    events = fleet.get("events", "--field-selector=reason=NameConflict")["items"]
+    assert [event["type"] for event in events] == ["Warning"]
+
+    control_plane.kubectl("delete", "configmap", "r1-runtime", "-n", namespace)
+    eventually(lambda: owned(fleet) == OWNED, 40, "it recovers once the name is free")
+
+
+def test_nothing_is_written_while_nothing_changes(fleet: Fleet, running: Operator) -> None:
+    eventually(lambda: fleet.condition("Stalled").get("reason") == "Unschedulable", 15)
+    versions = resource_versions(fleet)
+    quiet = time.monotonic() + 5.0
+    while time.monotonic() < quiet:
+        now = resource_versions(fleet)
+        changed = {key for key in now if now[key] != versions.get(key)}
+        assert changed <= {("ConfigMap", "r1-runtime")}, "only the law's state, twice a minute"
+
+
+def resource_versions(fleet: Fleet) -> dict[tuple[str, str], str]:
+    """Versions of all objects of the service."""
+    items = fleet.get(f"{KINDS},rsvc")["items"]
+    return {(i["kind"], i["metadata"]["name"]): i["metadata"]["resourceVersion"] for i in items}
+
+
+def test_a_second_service_of_the_namespace_shares_nothing(fleet: Fleet) -> None:
+    second = copy.deepcopy(SERVICE)
+    second["metadata"]["name"] = "r2"
+    fleet.cluster.apply(second, "-n", fleet.namespace)
+    expected = OWNED | {(kind, name.replace("r1", "r2")) for kind, name in OWNED}
+    eventually(lambda: owned(fleet) == expected, 10)
+    fleet.cluster.kubectl("delete", "rsvc", "r2", "-n", fleet.namespace, "--timeout=10s")
+    eventually(lambda: owned(fleet) == OWNED, 30)
