@@ -9,6 +9,7 @@ successor finds all it needs in the cluster.
 import argparse
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -148,6 +149,9 @@ async def _watch_resources(
         except ApiError as error:
             logger.warning("Waiting for the CustomResourceDefinition", extra={"error": str(error)})
             await asyncio.sleep(2)
+    # NB: kopf asks for the user's name even where it peers with nobody, and the uid of a container
+    # need not have one: without this the operator dies at its start.
+    os.environ.setdefault("LOGNAME", "thinkscale")
     await kopf.operator(
         registry=handlers.registry(kube, store, schedule.want),
         settings=handlers.settings(),
