@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 summary = tell(args, place, console, progress, directory, begun)
             except Exception:
-                console.print(collect(place.cluster, place.namespace), markup=False)
+                print(collect(place.cluster, place.namespace))
                 raise
             if args.keep:
                 _keep(place, progress, directory)

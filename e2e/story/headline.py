@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             result = run(place, place.cluster, console, directory)
         except Exception:
-            console.print(collect(place.cluster, NAMESPACE), markup=False)
+            print(collect(place.cluster, NAMESPACE))
             raise
     text = json.dumps(result.to_json(), indent=1) + "\n"
     (directory / "headline.json").write_text(text)
