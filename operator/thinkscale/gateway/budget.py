@@ -94,6 +94,11 @@ class BudgetMachine:
         if self.limit is None or limit < self.limit:
             self.limit = max(limit, self.minimum)
 
+    def observe_only(self) -> None:
+        """It turned out that a continuation cannot carry this request."""
+        self._can_force = self._can_extend = False
+        self._answer_limit = None
+
     @property
     def cut_by_load(self) -> bool:
         """The thought was cut where the declared budget would have let it go on."""

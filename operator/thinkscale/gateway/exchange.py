@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from thinkscale.engines.dialect import CLOSING, NUDGE, Chunk, Dialect, Tags, read_chunk
-from thinkscale.gateway.accounting import Basis, TokenAccount
+from thinkscale.gateway.accounting import Basis, TokenAccount, measure
 from thinkscale.gateway.budget import Action, BudgetMachine, Verdict
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.shape import ChunkShape
@@ -135,9 +135,12 @@ class Exchange:
         return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
 
     def _judge(self, chunk: Chunk, parts: Parts) -> Verdict:
+        if not parts.counted and (parts.thinking_text or parts.answer_text):
+            self._budget.observe_only()  # without ids there is nothing to go on from
+        thinking, answer = measure(parts)
         return self._budget.judge(
-            parts.thinking,
-            parts.answer,
+            thinking,
+            answer,
             closed=parts.closed,
             finished=chunk.finish_reason == "stop" and self.splitter.phase is Phase.THINKING,
         )
@@ -170,8 +173,8 @@ class Exchange:
                 )
                 self.turn = Turn(next=following, trim=trim)
                 return b""
-        head = len(ids) - parts.answer - (1 if parts.control and not parts.closed else 0)
-        return self._stop_answer(parts, ids[max(0, head) :][: verdict.keep], ids)
+        head = len(ids) - parts.end_tokens - parts.answer
+        return self._stop_answer(parts, ids[head:][: verdict.keep], ids)
 
     def _stop_answer(self, parts: Parts, kept: tuple[int, ...], ids: tuple[int, ...]) -> bytes:
         out = b""
@@ -281,7 +284,7 @@ class Exchange:
     def _tells_reasoning(self, usage: Any) -> bool:
         details = usage.get("completion_tokens_details") or {}
         told = details.get("reasoning_tokens") or 0
-        return bool(told) or not self.account.thinking or self.account.basis is Basis.ESTIMATE
+        return bool(told) or not self.account.thinking or self.account.basis is not Basis.IDS
 
     def _end(self) -> bytes:
         self.done = True

@@ -53,13 +53,14 @@ class Gateway:
         )
         self.engines: dict[str, tuple[EngineLoad, float]] = {}
         self.draining = False
-        self.native_budgets = True
-        """Until an engine says that it was started without them."""
+        self.without_native_budget: set[str] = set()
+        """Replicas that said that they were started without native budgets."""
         self.hurry = asyncio.Event()
         """Set when depth jumps: the engines are scraped soon."""
         self._started = clock()
         self._sequence = Sequence()
         self._idle = asyncio.Event()
+        self._fleet: frozenset[str] = frozenset()
         self._waiters: set[asyncio.Future[None]] = set()
 
     # What the sources tell.
@@ -85,8 +86,10 @@ class Gateway:
         """The fleet as the source sees it now."""
         if self.router.locate(replicas):
             self.ledger.changes += 1
+        self._fleet = frozenset(n for n, r in self.router.replicas.items() if r.ready)
         for gone in self.engines.keys() - self.router.replicas.keys():
             del self.engines[gone]
+        self.without_native_budget &= self.router.replicas.keys()
         self._assign()
         self.touch()
 
@@ -169,7 +172,7 @@ class Gateway:
         """Something changed: answer the long polls if it is worth it. Cheap when it is not."""
         if not self.ledger.in_flight:
             self._idle.set()
-        fleet = frozenset(n for n, r in self.router.replicas.items() if r.ready)
+        fleet = self._fleet
         depth = self.ledger.depth
         if self._sequence.jumped(depth, fleet):
             self.hurry.set()

@@ -16,7 +16,7 @@ from aiohttp import web
 from thinkscale.engines.dialect import Dialect, Route, Tags
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, refusal
-from thinkscale.gateway.exchange import Exchange
+from thinkscale.gateway.exchange import Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.request import ClientRequest, effective_budget
@@ -149,7 +149,7 @@ class Relay:
             and tags.close_id is not None
             and bool(tags.nudge_ids)
         )
-        self._native = budget.limit if self._gateway.native_budgets else None
+        self._native = self._native_budget(replica, budget.limit)
         self._budget = BudgetMachine(
             limit=budget.limit,
             declared=budget.declared,
@@ -160,6 +160,7 @@ class Relay:
             can_extend=extendable,
         )
         self.flight.limit = budget.limit
+        self._gateway.ledger.budget.applied += budget.limit is not None and self.exchange is None
         self.exchange = self._new_exchange(
             tags, keeps_ids=extendable or (forceable and budget.limit is not None)
         )
@@ -176,6 +177,9 @@ class Relay:
             stops_when_exhausted=self._config.on_exhausted == "Stop",
             keeps_ids=keeps_ids,
         )
+
+    def _native_budget(self, replica: Replica, limit: int | None) -> int | None:
+        return None if replica.name in self._gateway.without_native_budget else limit
 
     def _mode(self, limit: int | None, forceable: bool) -> str:
         if limit is None:
@@ -194,8 +198,8 @@ class Relay:
         message = await response.text()
         if not self._dialect.refuses_native_budget(response.status, message):
             return response
-        # The server was started without native budgets: from now on we enforce them alone.
-        self._gateway.native_budgets = False
+        # The server was started without native budgets: here we enforce them alone.
+        self._gateway.without_native_budget.add(replica.name)
         self._native = self._budget.native = None
         mode = self._mode(self._budget.limit, self._headers["x-thinkscale-budget"] == "forced")
         self._headers["x-thinkscale-budget"] = mode
@@ -265,9 +269,9 @@ class Relay:
         if budget.violated and not self._violated:
             self._violated = True
             ledger.budget.violated += 1
-        if not self._thought_over and (budget.cut or budget.ended):
+        if not self._thought_over and (budget.cut or budget.ended or exchange.answered):
             self._thought_over = True
-            ledger.think_ended(self.flight, natural=budget.ended)
+            ledger.think_ended(self.flight, natural=not budget.cut)
             ledger.budget.cut += budget.cut
             ledger.budget.cut_by_load += budget.cut_by_load
             ledger.budget.withheld_tokens += budget.withheld_tokens
@@ -285,6 +289,7 @@ class Relay:
         if trim is not None:
             text = await self._text_of(replica, trim.ids, trim.text)
             await self._send(exchange.trimmed(text))
+        self._gateway.ledger.budget.extended += exchange.turn.next is Next.THINK
         await self._send(exchange.turned())
         self._report()
         if exchange.done:
@@ -345,7 +350,7 @@ class Relay:
         limit = effective_budget(
             self._request.asked_budget, self._config, self._gateway.allowed_now()
         ).limit
-        self._native = limit if self._gateway.native_budgets else None
+        self._native = self._native_budget(replica, limit)
         self._headers["x-thinkscale-budget"] = self._mode(limit, False)
         body = self._dialect.plain_body(
             self._request.body, model=self._config.model, native_budget=self._native

@@ -95,7 +95,7 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
         route=route,
         body=body,
         stream=body.get("stream") is True,
-        wants_usage=bool(options.get("include_usage")),
+        wants_usage=body.get("stream") is not True or bool(options.get("include_usage")),
         wants_running_usage=bool(options.get("continuous_usage_stats")),
         wants_ids=body.get("return_token_ids") is True,
         asked_budget=asked,

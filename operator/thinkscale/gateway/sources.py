@@ -21,7 +21,7 @@ from thinkscale.model.gateway_config import GatewayConfig
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.05
 
 
 class Sink(Protocol):
@@ -85,11 +85,15 @@ class FileSource:
     async def run(self, sink: Sink) -> None:
         """Poll the files."""
         runtime = Runtime(sink)
+        config, directive = self._config_dir / CONFIG_KEY, self._config_dir / DIRECTIVE_KEY
+        files = (config, directive, self._replicas_file)
+        known = None
         while True:
-            runtime.update(
-                _text(self._config_dir / CONFIG_KEY), _text(self._config_dir / DIRECTIVE_KEY)
-            )
-            self._update_replicas(sink)
+            stamps = tuple(_stamp(path) for path in files)
+            if stamps != known:
+                known = stamps
+                runtime.update(_text(config), _text(directive))
+                self._update_replicas(sink)
             await asyncio.sleep(POLL_SECONDS)
 
     def _update_replicas(self, sink: Sink) -> None:
@@ -106,6 +110,14 @@ class FileSource:
             logger.warning("Ignored a list of replicas that cannot be read: %s", error)
             return
         sink.locate(replicas)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _text(path: Path) -> str | None:

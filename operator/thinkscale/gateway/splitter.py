@@ -57,6 +57,11 @@ class TagSplitter:
             thinking, text = head, tail
         return thinking, text
 
+    @property
+    def held(self) -> str:
+        """What may be the beginning of a tag."""
+        return self._held
+
     def finish(self) -> tuple[str, str]:
         """What was held back and turned out to be plain text."""
         held, self._held = self._held, ""
@@ -83,6 +88,8 @@ class Parts:
     control: int = 0
     answer: int = 0
     counted: bool = False
+    end_tokens: int = 0
+    """Of `control`: an end-of-sequence token at the end of the chunk."""
     closed: bool = False
     """The thought ended in this chunk."""
 
@@ -111,11 +118,9 @@ class PhaseSplitter:
         parts = self._split_text(chunk)
         if chunk.token_ids is not None:
             self._split_ids(chunk, before, parts)
-        parts.closed = (
-            before is not Phase.ANSWERING
-            and self.phase is Phase.ANSWERING
-            and (before is Phase.THINKING or parts.thinking > 0 or bool(parts.thinking_text))
-        )
+        if before is not Phase.ANSWERING and self.phase is Phase.ANSWERING:
+            thought = before is Phase.THINKING or parts.thinking > 0 or bool(parts.thinking_text)
+            parts.closed = parts.closed or thought
         return parts
 
     def _begin(self, chunk: Chunk) -> None:
@@ -132,7 +137,7 @@ class PhaseSplitter:
             if chunk.text or chunk.tool:
                 self.phase = Phase.ANSWERING
             return Parts(answer_text=chunk.text)
-        if chunk.tool:
+        if chunk.tool or self._tag_was_taken_out(chunk):
             self.phase = Phase.ANSWERING
             return Parts(answer_text=chunk.text)
         thinking, answer = self._text.feed(chunk.text) if chunk.text else ("", "")
@@ -142,12 +147,20 @@ class PhaseSplitter:
         self.phase = self._text.phase
         return Parts(thinking_text=thinking, answer_text=answer)
 
+    def _tag_was_taken_out(self, chunk: Chunk) -> bool:
+        """The closing tag is among the ids and not in the text: the engine's parser is at work, and
+        this thought had no text.
+        """
+        return self._tags.close_id in (chunk.token_ids or ()) and (
+            THINK_CLOSE not in self._text.held + chunk.text
+        )
+
     def _split_ids(self, chunk: Chunk, before: Phase, parts: Parts) -> None:
         ids = list(chunk.token_ids or ())
         parts.counted = True
         if chunk.finish_reason == "stop" and chunk.stop_reason is None and ids:
             ids.pop()  # the end-of-sequence token: generated, and seen by nobody
-            parts.control += 1
+            parts.control = parts.end_tokens = 1
         if before is Phase.ANSWERING:
             parts.answer = len(ids)
             return
@@ -161,6 +174,7 @@ class PhaseSplitter:
         if self._tags.close_id in ids:
             at = ids.index(self._tags.close_id)
             parts.thinking, parts.answer = at, len(ids) - at - 1
+            parts.closed = True
             parts.control += 1
             self.phase = Phase.ANSWERING
             return

@@ -1,0 +1,104 @@
+"""The budget machine: never over the maximum, a natural end at it is one, the minimum is held."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thinkscale.gateway.budget import MAX_NUDGES, Action, BudgetMachine
+
+chunks = st.lists(st.integers(1, 5), min_size=1, max_size=30)
+
+
+@given(limit=st.integers(0, 40), sizes=chunks)
+def test_no_thought_is_ever_longer_than_its_limit_whatever_the_chunks(
+    limit: int, sizes: list[int]
+) -> None:
+    machine = BudgetMachine(limit=limit)
+    sent = 0
+    for size in sizes:
+        verdict = machine.judge(size, 0, closed=False, finished=False)
+        if verdict.action is Action.CUT:
+            sent += verdict.keep
+            break
+        sent += size
+    assert sent == min(limit, sum(sizes))
+    assert machine.cut == (sum(sizes) > limit)
+
+
+@given(limit=st.integers(1, 40))
+def test_a_natural_end_exactly_at_the_limit_is_natural(limit: int) -> None:
+    machine = BudgetMachine(limit=limit)
+    for _ in range(limit):
+        assert machine.judge(1, 0, closed=False, finished=False).action is Action.PASS
+    assert machine.judge(0, 0, closed=True, finished=False).action is Action.PASS
+    assert machine.ended
+    assert not machine.cut
+
+
+@given(sizes=chunks, at=st.integers(0, 20), lowered=st.integers(0, 40))
+def test_a_budget_lowered_in_flight_cuts_at_the_next_token(
+    sizes: list[int], at: int, lowered: int
+) -> None:
+    machine = BudgetMachine(limit=1000, declared=1000, minimum=3)
+    sent = 0
+    for index, size in enumerate(sizes):
+        if index == at:
+            machine.lower(lowered)
+        verdict = machine.judge(size, 0, closed=False, finished=False)
+        if verdict.action is Action.CUT:
+            sent += verdict.keep
+            assert machine.cut_by_load
+            assert machine.withheld_tokens == 1000 - max(3, lowered)
+            break
+        sent += size
+    before = sum(sizes[:at])
+    assert sent == (min(sum(sizes), max(before, 3, lowered)) if at < len(sizes) else sum(sizes))
+
+
+@given(minimum=st.integers(1, 30), ends=st.lists(st.integers(1, 10), min_size=8, max_size=8))
+def test_a_thought_that_ends_too_early_goes_on_until_the_minimum_or_until_it_insists(
+    minimum: int, ends: list[int]
+) -> None:
+    machine = BudgetMachine(limit=None, minimum=minimum)
+    thought = rounds = 0
+    for size in ends:
+        thought += size
+        verdict = machine.judge(size, 0, closed=True, finished=False)
+        if verdict.action is not Action.EXTEND:
+            break
+        rounds += 1
+    assert thought >= minimum or rounds == MAX_NUDGES
+    assert thought - size < minimum
+    assert machine.ended
+
+
+@pytest.mark.parametrize(("used", "cut"), [(38, False), (39, True), (40, True)])
+def test_an_end_at_a_native_budget_is_a_cut_even_one_early(used: int, cut: bool) -> None:
+    machine = BudgetMachine(limit=40, native=40)
+    machine.judge(used, 0, closed=False, finished=False)
+    machine.judge(0, 0, closed=True, finished=False)
+    assert (machine.cut, machine.ended) == (cut, not cut)
+    assert not machine.violated
+
+
+def test_an_engine_that_overruns_its_native_budget_is_told_on() -> None:
+    machine = BudgetMachine(limit=10, native=10, can_force=False)
+    assert machine.judge(12, 0, closed=False, finished=False).action is Action.PASS
+    assert machine.violated
+
+
+@given(limit=st.integers(0, 20), sizes=chunks)
+def test_an_answer_is_stopped_at_its_maximum(limit: int, sizes: list[int]) -> None:
+    machine = BudgetMachine(limit=None, answer_limit=limit)
+    sent = 0
+    for size in sizes:
+        verdict = machine.judge(0, size, closed=False, finished=False)
+        sent += verdict.keep if verdict.action is Action.STOP else size
+        if verdict.action is Action.STOP:
+            break
+    assert sent == min(limit, sum(sizes))
+
+
+def test_a_request_that_cannot_be_continued_is_watched_and_not_cut() -> None:
+    machine = BudgetMachine(limit=2, can_force=False)
+    assert machine.judge(9, 0, closed=False, finished=False).action is Action.PASS
