@@ -1,0 +1,121 @@
+"""The law's state: through JSON and back, bounded, and never the cause of an exception."""
+
+import json
+
+import pytest
+
+from tests.unit.scaling.builders import (
+    FIRST_ANSWER,
+    make_fleet,
+    make_intent,
+    make_signals,
+    policy,
+    replica,
+)
+from tests.unit.scaling.narration import Story
+from thinkscale.model.observation import FleetView
+from thinkscale.model.signals import SloCounts
+from thinkscale.scaling import State
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        None,
+        {},
+        [],
+        "state",
+        7,
+        {"version": 2},
+        {"version": 1, "trim": "much"},
+        {"version": 1, "trim": float("nan")},
+        {"version": 1, "downs": [[1, 2, 3]]},
+        {"version": 1, "lengths": {"exposure_tokens": [1.0]}},
+        {"version": 1, "lengths": {"counted_exposure": [1], "counted_ends": [1]}},
+        {"version": 1, "cordon": {"a": None}},
+        {"version": 1, "wanted": object()},
+    ],
+    ids=str,
+)
+def test_what_is_not_a_state_is_the_initial_one(garbage: object):
+    assert State.from_json(garbage) == State.initial()
+
+
+def test_an_absurd_number_in_a_valid_state_moves_no_fleet():
+    for wanted in (-5, 10**9):
+        story = Story()
+        story.state = State.from_json({"version": 1, "wanted": wanted, "trusted_at": 0.0})
+        decision = story.tick(0, 3, make_signals(thinking=15))
+        assert 1 <= decision.wanted <= 8
+
+
+def test_a_lost_state_costs_no_replica():
+    story = Story(make_intent(down_window=60.0))
+    story.tick(0, 5, make_signals(thinking=30))
+    story.state = State.initial()
+    assert story.tick(10, 5, make_signals()).wanted == 5
+    assert story.tick(60, 5, make_signals()).wanted == 5
+    assert story.tick(71, 5, make_signals()).wanted == 1
+
+
+def test_the_state_stays_under_32_kilobytes_whatever_happens():
+    """An hour of everything at once: many SLOs, big counters, 600 replicas, wild wishes."""
+    slos = [
+        type(FIRST_ANSWER)(
+            name=f"objective-number-{i:02d}-of-a-service",
+            indicator=FIRST_ANSWER.indicator,
+            threshold_seconds=8.0,
+            per_token_seconds=0.0,
+            objective=0.99,
+            window_seconds=3600.0,
+        )
+        for i in range(8)
+    ]
+    story = Story(
+        make_intent(
+            high=1000,
+            down_window=3600.0,
+            objectives=slos,
+            up=[policy(1000, 1800.0)],
+            down=[policy(1000, 1800.0)],
+        )
+    )
+    for i in range(400):
+        size = 300 + (i * 37) % 300
+        counts = {
+            s.name: SloCounts(good=10**9 + 1000 * i, bad=10**9 + 100 * i, overdue=5) for s in slos
+        }
+        signals = make_signals(
+            thinking=(i * 997) % 5000,
+            arrivals=10**9 + 977 * i,
+            tokens=10**12 + 99_991 * i,
+            mean_tokens=3000 + i,
+            thoughts=10**8 + i,
+            slos=counts,
+        )
+        fleet = FleetView(
+            replicas=tuple(
+                replica(f"a-service-with-a-long-name-5d8f7c9b6d-{j:05d}", warmed_in=123.456)
+                for j in range(size)
+            ),
+            desired=size,
+            rolling=False,
+        )
+        if i % 50 == 49:
+            story.intent = make_intent(high=200, down_window=3600.0, objectives=slos)
+        story.tick(i * 9.7, fleet, signals)
+        if i % 20 == 0:
+            written = json.dumps(story.state.to_json())
+            assert len(written) < 32_000
+
+
+def test_the_same_tick_decides_the_same():
+    def run() -> list[str]:
+        story = Story(make_intent(down_window=10.0))
+        said = []
+        for i in range(20):
+            fleet = make_fleet(3, warming=i % 2)
+            said.append(repr(story.tick(i * 5, fleet, make_signals(thinking=(i * 7) % 25))))
+        return said
+
+    assert run() == run()
