@@ -1,7 +1,7 @@
 """What a person would ask for when a test failed: events, pods, logs of pods and of components.
 
 Collecting must never hide the failure itself: what cannot be read is named and left out. Sizes are
-bounded, the newest kept.
+bounded, the newest kept; what most often tells the reason comes last, next to pytest's own summary.
 """
 
 import json
@@ -25,6 +25,10 @@ def collect(cluster: ClusterClient, namespace: str | None) -> str:
 
 
 def _sections(cluster: ClusterClient, namespace: str | None) -> Iterator[str]:
+    if isinstance(cluster, LocalCluster):
+        for log in sorted(cluster.logs.glob("*.log")):
+            if lines := log.read_text(errors="replace").splitlines():
+                yield "\n".join([f"--- {log.name}", *lines[-COMPONENT_LINES:]])
     scope = ["-n", namespace] if namespace else ["-A"]
     yield _read(cluster, "get", "reasoningservices", "-o", "yaml", *scope)
     yield _read(cluster, "get", "events", "--sort-by=.lastTimestamp", *scope, keep=EVENTS)
@@ -39,10 +43,6 @@ def _sections(cluster: ClusterClient, namespace: str | None) -> Iterator[str]:
         yield _read(cluster, "logs", "--all-containers", f"--tail={LOG_LINES}", *_name(pod))
         if any(s.get("restartCount") for s in pod["status"].get("containerStatuses", [])):
             yield _read(cluster, "logs", "--previous", f"--tail={LOG_LINES}", *_name(pod))
-    if isinstance(cluster, LocalCluster):
-        for log in sorted(cluster.logs.glob("*.log")):
-            lines = log.read_text(errors="replace").splitlines()[-COMPONENT_LINES:]
-            yield "\n".join([f"--- {log.name}", *lines])
 
 
 def _read(cluster: ClusterClient, *arguments: str, keep: int = 0) -> str:

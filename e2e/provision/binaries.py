@@ -8,7 +8,7 @@ import os
 import shutil
 
 from e2e.harness import assets, golang
-from e2e.harness.cache import keep_newest
+from e2e.harness.cache import exclusively, keep_newest
 from e2e.provision import progress
 
 KEPT_BUILDS = 9
@@ -17,7 +17,17 @@ KEPT_BUILDS = 9
 
 def build() -> None:
     """Build every module that is not in the cache; `StepError` when Go is missing or fails."""
-    found = assets.find()
+    if _is_complete(assets.find()):
+        return
+    with exclusively("go"):
+        _build_missing(assets.find())
+
+
+def _is_complete(found: assets.Assets) -> bool:
+    return all(name in found.binaries for module in golang.MODULES for name in module.binaries)
+
+
+def _build_missing(found: assets.Assets) -> None:
     for module in golang.MODULES:
         if all(name in found.binaries for name in module.binaries):
             continue

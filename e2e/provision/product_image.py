@@ -80,7 +80,7 @@ def _base() -> str:
 def _wheels() -> Path:
     """A directory with every wheel that the build installs, by the hashes of the lock files."""
     runtime = (_REQUIREMENTS / "runtime.lock").read_text()
-    tools = _select((_REQUIREMENTS / "dev.lock").read_text(), BUILD_TOOLS)
+    tools = select((_REQUIREMENTS / "dev.lock").read_text(), BUILD_TOOLS)
     final = cache_root() / "wheels" / key_of(texts=[runtime, tools])
     if final.exists():
         return final
@@ -101,7 +101,7 @@ def _wheels() -> Path:
     return final
 
 
-def _select(lock: str, names: tuple[str, ...]) -> str:
+def select(lock: str, names: tuple[str, ...]) -> str:
     """The entries of a lock file for some packages."""
     entries = re.split(r"^(?=\S)", lock, flags=re.M)
     return "".join(entry for entry in entries if entry.split("==")[0] in names)
