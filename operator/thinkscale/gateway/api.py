@@ -13,7 +13,7 @@ from aiohttp import web
 
 from thinkscale.engines.dialect import Dialect, Route
 from thinkscale.engines.vllm_requests import VllmRequests
-from thinkscale.gateway.client import Client, StreamingClient, WaitingClient, refusal
+from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.relay import Relay
 from thinkscale.gateway.request import BadRequest, ClientRequest, parse
@@ -77,6 +77,8 @@ class Api:
         self._relays.add(relay)
         try:
             return await relay.run()
+        except ClientGone:
+            raise asyncio.CancelledError from None  # as aiohttp itself would have, a moment later
         finally:
             self._relays.discard(relay)
 

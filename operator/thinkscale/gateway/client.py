@@ -15,8 +15,14 @@ from thinkscale.gateway.aggregate import Aggregator
 from thinkscale.gateway.shape import error_body
 
 
+class ClientGone(Exception):
+    """The client's connection is closed. NB: never let the transport's own error out of here: it is
+    an OSError like those of the upstream, and the request would count as failed.
+    """
+
+
 class Client(Protocol):
-    """Where a request's stream goes."""
+    """Where a request's stream goes. Everything raises `ClientGone` when there is nobody left."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """The engine accepted it. May be called again by a second attempt."""
@@ -54,17 +60,26 @@ class StreamingClient:
         )
         if self._last:
             self._response.force_close()
-        await self._response.prepare(self._request)
+        try:
+            await self._response.prepare(self._request)
+        except ConnectionError as error:
+            raise ClientGone from error
 
     async def send(self, data: bytes) -> None:
         """Write through."""
         assert self._response is not None
-        await self._response.write(data)
+        try:
+            await self._response.write(data)
+        except ConnectionError as error:
+            raise ClientGone from error
 
     async def finish(self) -> web.StreamResponse:
         """End the body."""
         assert self._response is not None
-        await self._response.write_eof()
+        try:
+            await self._response.write_eof()
+        except ConnectionError as error:
+            raise ClientGone from error
         return self._response
 
 

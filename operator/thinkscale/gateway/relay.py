@@ -15,7 +15,7 @@ from aiohttp import web
 
 from thinkscale.engines.dialect import Dialect, Route, Tags
 from thinkscale.gateway.budget import BudgetMachine
-from thinkscale.gateway.client import Client, refusal
+from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.exchange import Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
@@ -73,6 +73,9 @@ class Relay:
         """Serve the request; raises CancelledError when the client went away."""
         try:
             response = await self._attempts()
+        except ClientGone:
+            self.outcome = Outcome.CANCELLED
+            raise
         except QueueFull:
             self.outcome = Outcome.FAILED
             return refusal(

@@ -1,0 +1,152 @@
+"""How things end: an engine that breaks off or falls silent, one that drains, and the gateway's own
+end.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+PLAN = "x_test_plan"
+
+
+@pytest.fixture(scope="module")
+def emulator_flags() -> list[list[str]]:
+    parser = ["--reasoning-parser", "deepseek_r1"]
+    return [parser, [*parser, "--shutdown-timeout", "20"], [*parser, "--coalesce", "2"]]
+
+
+def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
+    return {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "hello"}],
+        "stream": True,
+        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
+        **extra,
+    }
+
+
+async def test_a_draining_engine_that_answers_500_costs_no_request(setup: Any) -> None:
+    await setup.arrange("b")
+    kept = asyncio.create_task(setup.stream(**chat(1500, 5)))
+    await setup.until(lambda s: s["phases"]["thinking"] == 1)
+    setup.emulators[1].terminate()
+    await asyncio.sleep(0.1)
+    # It still looks ready; with somebody else to turn to, nobody notices.
+    await setup.replicas("bc")
+    await setup.direct(cordoned=["c"])
+    answers = await asyncio.gather(*(setup.stream(**chat(3, 3)) for _ in range(3)))
+    assert [answer.status for answer in answers] == [500] * 3  # only the cordoned one is left
+    await setup.direct()
+    answers = [await setup.stream(**chat(3, 3)) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200] * 3
+    assert {answer.headers["x-thinkscale-replica"] for answer in answers} == {"c"}
+    whole = await kept
+    assert len(whole.content.split()) == 5
+
+
+async def test_an_engine_that_dies_ends_its_streams_with_an_error_event(setup: Any) -> None:
+    await setup.arrange("a")
+    before = (await setup.signals())["counters"]["failed"]
+    broken = asyncio.create_task(setup.stream(**chat(5000, 5)))
+    await setup.until(lambda s: s["phases"]["thinking"] == 1)
+    setup.emulators[0].stop()
+    answer = await asyncio.wait_for(broken, 5)
+    assert answer.status == 200
+    assert answer.events[-1]["error"]["code"] == 502
+    assert (await setup.signals())["counters"]["failed"] == before + 1
+
+
+@pytest.fixture
+def impatient(processes: Any, tmp_path: Path) -> Iterator[Any]:
+    """A second gateway that gives up on silence soon."""
+    first, _ = processes
+    gateway = type(first)(
+        tmp_path, "--idle-timeout-seconds", "0.5", "--first-token-timeout-seconds", "0.5"
+    )
+    yield gateway
+    gateway.stop()
+
+
+async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            async with session.get(url + "/readyz") as response:
+                if response.status == 200:
+                    return
+        except aiohttp.ClientConnectionError:
+            pass
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_a_silent_engine_does_not_hold_a_client_for_ever(setup: Any, impatient: Any) -> None:
+    gone = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'data: {"choices":[{"index":0,"delta":{"reasoning":"x"}}]}\n\n')
+        try:
+            await asyncio.sleep(30)
+        finally:
+            gone.set()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", silent)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    impatient.write(
+        "replicas.json", [{"name": "r", "url": f"http://127.0.0.1:{runner.addresses[0][1]}"}]
+    )
+    impatient.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 1})
+    try:
+        await until_ready(setup.session, impatient.admin)
+        async with setup.session.post(
+            impatient.url + "/v1/chat/completions", json=chat(1, 1)
+        ) as response:
+            text = await asyncio.wait_for(response.text(), 5)
+        assert '"code":502' in text
+        await asyncio.wait_for(gone.wait(), 1)
+    finally:
+        await runner.cleanup()
+
+
+async def test_on_sigterm_streams_finish_and_no_new_connection_is_taken(
+    setup: Any, processes: Any, tmp_path: Path
+) -> None:
+    first, emulators = processes
+    gateway = type(first)(tmp_path)
+    gateway.write("replicas.json", [{"name": "c", "url": emulators[2].url}])
+    gateway.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 8})
+    try:
+        await until_ready(setup.session, gateway.admin)
+        setup.gateway, other = gateway, setup.gateway
+        try:
+            stream = asyncio.create_task(setup.stream(**chat(1200, 5)))
+            await setup.until(lambda s: s["phases"]["thinking"] == 1)
+        finally:
+            setup.gateway = other
+        gateway.terminate()
+        await asyncio.sleep(0.1)
+        async with setup.session.get(gateway.admin + "/readyz") as response:
+            assert response.status == 503
+        await asyncio.sleep(0.3)
+        async with aiohttp.ClientSession() as fresh:
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await fresh.get(gateway.url + "/v1/models")
+        assert not stream.done()
+        answer = await stream
+        assert len(answer.content.split()) == 5
+        assert answer.done
+        assert await asyncio.to_thread(gateway.process.wait, 5) == 0
+    finally:
+        gateway.stop()
