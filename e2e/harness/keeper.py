@@ -103,8 +103,10 @@ def main(run: Path) -> int:
     # A terminal's Ctrl-C is the harness's affair; whatever it does ends in a closed pipe.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    lock = os.open(run / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    # It gets its name when it is held already: a free lock means an abandoned run.
+    lock = os.open(run / f"{LOCK}.new", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    (run / f"{LOCK}.new").rename(run / LOCK)
     libc = ctypes.CDLL(None, use_errno=True)
     _system(libc.unshare(CLONE_NEWPID), "unshare process ids")
     terminated, terminate = os.pipe()
