@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from thinkscale.engines.dialect import THINK_CLOSE, THINK_OPEN, Chunk, Tags
+from thinkscale.engines.dialect import REASONING_FIELDS, THINK_CLOSE, THINK_OPEN, Chunk, Tags
 
 
 class Phase(Enum):
@@ -137,7 +137,12 @@ class PhaseSplitter:
             if chunk.text or chunk.tool:
                 self.phase = Phase.ANSWERING
             return Parts(answer_text=chunk.text)
-        if chunk.tool or self._tag_was_taken_out(chunk):
+        if self._tag_was_taken_out(chunk):
+            self.spelling = self.spelling or REASONING_FIELDS[0]
+            self._by_field = True
+            self.phase = Phase.ANSWERING
+            return Parts(answer_text=chunk.text)
+        if chunk.tool:
             self.phase = Phase.ANSWERING
             return Parts(answer_text=chunk.text)
         thinking, answer = self._text.feed(chunk.text) if chunk.text else ("", "")
