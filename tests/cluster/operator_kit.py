@@ -232,6 +232,8 @@ class StandInGateway:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._loop.is_closed():
+            return  # the test has stopped it already
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -264,9 +266,9 @@ class StandInGateway:
         asyncio.set_event_loop(self._loop)
         app = web.Application()
         app.router.add_get("/signals", self._answer)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, self.ip, names.GATEWAY_ADMIN_PORT, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, self.ip, names.GATEWAY_ADMIN_PORT)
         self._loop.run_until_complete(site.start())
         self._started.set()
         self._loop.run_forever()

@@ -44,9 +44,11 @@ class Admin:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=0.5
+        )
         await self._runner.setup()
-        await web.TCPSite(self._runner, None, port, shutdown_timeout=0.5).start()
+        await web.TCPSite(self._runner, None, port).start()
 
     async def stop(self) -> None:
         """Close the port."""

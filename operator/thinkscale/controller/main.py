@@ -1,15 +1,15 @@
 """`thinkscale operator`: flags, wiring, start and stop.
 
-Order of start: credentials, admin port, watches, the loop once everything was listed, kopf last,
-because kopf on its way out cancels what was started after it. Order of stop: whatever ends first
-(SIGTERM through kopf, or a part that failed) ends all, at once: there is nothing to hand over, a
-successor finds all it needs in the cluster.
+Order of start: credentials, admin port, watches, the loop once everything was listed, kopf.
+Whatever ends first (the wait for SIGTERM, or a part that failed) ends all, at once: there is
+nothing to hand over, a successor finds all it needs in the cluster.
 """
 
 import argparse
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -119,11 +119,13 @@ async def run(options: Options) -> None:
         )
         await admin.start(options.admin_port)
         stack.push_async_callback(admin.stop)
+        ready = asyncio.Event()
         await _until_first_ends(
             [
                 *(asyncio.create_task(follower) for follower in watches.followers()),
                 asyncio.create_task(_tick_when_synced(loop, watches)),
-                asyncio.create_task(_watch_resources(kube, store, schedule, options)),
+                asyncio.create_task(_watch_resources(kube, store, schedule, options, ready)),
+                asyncio.create_task(_told_to_stop(ready)),
             ]
         )
         logger.info("Stopped")
@@ -137,7 +139,7 @@ async def _tick_when_synced(loop: Loop, watches: Watches) -> None:
 
 
 async def _watch_resources(
-    kube: KubeClient, store: Store, schedule: Schedule, options: Options
+    kube: KubeClient, store: Store, schedule: Schedule, options: Options, ready: asyncio.Event
 ) -> None:
     """Kopf, once the resource's definition is there: without it, kopf would wait for nothing."""
     while True:
@@ -158,7 +160,26 @@ async def _watch_resources(
         standalone=True,
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
+        ready_flag=ready,
     )
+
+
+async def _told_to_stop(kopf_is_ready: asyncio.Event) -> None:
+    """Return on SIGTERM or SIGINT.
+
+    NB: kopf, told by its own handlers, waits five seconds for every task in the process that it
+    does not know. So ours replace them as soon as it has set them.
+    """
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(kopf_is_ready.wait())
+    await asyncio.wait(
+        [waiting, asyncio.create_task(told.wait())], return_when=asyncio.FIRST_COMPLETED
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()
 
 
 async def _until_first_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
