@@ -1,0 +1,139 @@
+"""The books add up, whatever happens in whatever order."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinkscale.gateway.flight import Flight
+from thinkscale.gateway.ledger import Ledger
+from thinkscale.gateway.lifetable import LifeTable
+from thinkscale.gateway.slo import Outcome
+from thinkscale.model.ages import BINS, bin_of
+
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(["arrive", "dispatch", "think", "answer", "end", "hold", "look"]),
+        st.integers(0, 30),
+        st.integers(1, 500),
+        st.sampled_from(list(Outcome)),
+    ),
+    max_size=60,
+)
+
+
+def play(ledger: Ledger, move: str, flight: Flight, amount: int, now: float) -> None:
+    thinking, answer = flight.thinking, flight.answer
+    match move:
+        case "dispatch":
+            ledger.dispatch(flight, f"r{amount % 3}")
+        case "hold":
+            ledger.hold(flight)
+        case "think" if flight.answer_begun is None:
+            ledger.progress(
+                flight,
+                thinking=thinking + amount,
+                answer=0,
+                began=True,
+                answered=False,
+                now=now,
+            )
+        case "answer":
+            ledger.progress(
+                flight,
+                thinking=thinking,
+                answer=answer + amount,
+                began=True,
+                answered=True,
+                now=now,
+            )
+        case "look":
+            ledger.work("r0", now)
+
+
+def check(ledger: Ledger, flights: list[Flight]) -> None:
+    phases = ledger.phases()
+    assert phases.in_flight == len(flights) == ledger.in_flight
+    assert phases.depth == ledger.depth
+    assert sum(ledger.thinking_ages()) == phases.thinking
+    assert sum(ledger.life_table.exposure_tokens) <= ledger.totals.thinking_tokens
+    totals = ledger.totals
+    assert totals.arrivals == len(flights) + (
+        totals.completed + totals.failed + totals.cancelled + totals.refused
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves)
+def test_counts_agree_with_one_another_at_every_moment(steps: list[tuple]) -> None:
+    ledger, now = Ledger(), 0.0
+    flights: list[Flight] = []
+    for move, which, amount, outcome in steps:
+        now += 0.1
+        if move == "arrive" or not flights:
+            flights.append(ledger.arrive(now))
+        elif move == "end":
+            ledger.end(flights.pop(which % len(flights)), outcome, now)
+        else:
+            play(ledger, move, flights[which % len(flights)], amount, now)
+        check(ledger, flights)
+    for flight in flights:
+        ledger.end(flight, Outcome.COMPLETED, now)
+    assert sum(ledger.life_table.exposure_tokens) == ledger.totals.thinking_tokens
+    for name in ("r0", "r1", "r2"):
+        assert abs(ledger.work(name, now)) < 1e-6
+        assert ledger.work(name, now + 10) == 0
+
+
+@given(st.integers(0, 90_000), st.integers(0, 90_000))
+def test_exposure_is_booked_in_the_bins_it_was_lived_in(start: int, length: int) -> None:
+    table = LifeTable()
+    table.expose(start, start + length)
+    assert sum(table.exposure_tokens) == length
+    lived = [i for i in range(BINS) if table.exposure_tokens[i]]
+    if length:
+        assert lived == list(range(bin_of(start), bin_of(start + length - 1) + 1))
+
+
+def test_a_constant_hazard_leaves_the_same_at_every_age() -> None:
+    table = LifeTable(prior_mean_tokens=1000)
+    table.exposure_tokens = [100_000] * BINS
+    table.ends = [100] * BINS
+    for age in (0, 50, 500, 5_000, 50_000):
+        assert abs(table.remaining(age, None) - 1000) < 1
+
+
+def test_what_is_left_is_bounded_by_the_budget() -> None:
+    table = LifeTable(prior_mean_tokens=1000)
+    assert table.remaining(90, 100) == 10
+    assert table.remaining(150, 100) == 0
+
+
+def test_heavy_tails_leave_more_to_those_who_thought_long() -> None:
+    table = LifeTable()
+    for length in [50] * 90 + [20_000] * 10:
+        table.expose(0, length)
+        table.end(length)
+    assert table.remaining(0, None) < table.remaining(100, None)
+
+
+def test_a_thought_that_was_cut_is_censored() -> None:
+    ledger = Ledger()
+    for natural in (True, False):
+        flight = ledger.arrive(0.0)
+        ledger.progress(flight, thinking=100, answer=0, began=True, answered=False, now=1.0)
+        ledger.think_ended(flight, natural=natural)
+        ledger.end(flight, Outcome.COMPLETED, 2.0)
+    assert sum(ledger.life_table.ends) == 1
+    assert sum(ledger.life_table.exposure_tokens) == 200
+
+
+def test_the_fastest_token_is_the_best_mean_of_a_request_of_some_length() -> None:
+    ledger = Ledger()
+    for tokens, seconds in ((10, 0.001), (41, 0.8), (41, 0.4)):
+        flight = ledger.arrive(0.0)
+        ledger.progress(flight, thinking=1, answer=0, began=True, answered=False, now=1.0)
+        ledger.progress(
+            flight, thinking=tokens, answer=0, began=True, answered=False, now=1.0 + seconds
+        )
+        ledger.end(flight, Outcome.COMPLETED, 5.0)
+    assert ledger.fastest_token_seconds is not None
+    assert abs(ledger.fastest_token_seconds - 0.01) < 1e-9
