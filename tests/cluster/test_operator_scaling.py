@@ -66,12 +66,14 @@ def serving(cluster: ClusterClient, namespace: str, service: dict[str, Any]) -> 
     return fleet
 
 
-def busy(pods: list[str], work: int) -> dict[str, ReplicaSignals]:
-    """Replicas with so much work each, as gateway and engine tell it."""
+def busy(pods: list[str], work: int, *, obeys: bool = False) -> dict[str, ReplicaSignals]:
+    """Replicas with so much work each, as gateway and engine tell it; `obeys`: the gateway has the
+    order to cordon them.
+    """
     return {
         pod: ReplicaSignals(
             ready=True,
-            cordoned=False,
+            cordoned=obeys,
             phases=PhaseCounts(thinking=work),
             remaining_tokens=300 * work,
             engine=EngineSignals(running=work, waiting=0, kv_usage=0.1, age_seconds=0.5),
@@ -138,7 +140,7 @@ def test_a_surplus_replica_is_cordoned_emptied_and_only_then_removed(
     assert {name for name, cost in costs.items() if cost} == set(victims)
 
     stays = [pod for pod in pods if pod not in victims]
-    gateway.say(thinking=2, arrivals=16, replicas=busy(stays, 2) | busy(victims, 0))
+    gateway.say(thinking=2, arrivals=16, replicas=busy(stays, 2) | busy(victims, 0, obeys=True))
     eventually(lambda: fleet.replicas() == size - len(victims), 30, "the idle victim goes")
     left = eventually(
         lambda: len(p := fleet.pods(names.COMPONENT_MODEL)) == size - len(victims) and p, 10

@@ -64,12 +64,12 @@ def fleet_of(
     )
 
 
-def observe(fleet: FleetView, signals: SignalsReading, epoch: str) -> Observation:
-    """One instant of one service. The fleet is as fresh as the watches, whose health is watched
-    apart (an operator that sees nothing does not tick).
-    """
+def observe(
+    fleet: FleetView, fleet_age_seconds: float, signals: SignalsReading, epoch: str
+) -> Observation:
+    """One instant of one service. The fleet is as old as the last word of the watches."""
     return Observation(
-        fleet=Value(value=fleet, age_seconds=0.0, source=FLEET_SOURCE),
+        fleet=Value(value=fleet, age_seconds=fleet_age_seconds, source=FLEET_SOURCE),
         signals=signals.signals,
         epoch=epoch,
         gateways_expected=signals.expected,

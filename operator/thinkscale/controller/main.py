@@ -99,6 +99,7 @@ async def run(options: Options) -> None:
         schedule = Schedule(asyncio.get_running_loop().time)
         source = await stack.enter_async_context(GatewaySource(schedule.want))
         store, metrics = Store(), Metrics()
+        watches = Watches(kube, store, options.namespaces, schedule.want)
         applier = Applier(kube, store, metrics.wrote)
         ticker = Ticker(
             store,
@@ -107,9 +108,9 @@ async def run(options: Options) -> None:
             Executor(kube, applier, options.image),
             Reporter(kube, EventPoster(kube), metrics),
             metrics,
+            watches.quietest_seconds,
         )
         loop = Loop(schedule, ticker, metrics)
-        watches = Watches(kube, store, options.namespaces, schedule.want)
         admin = Admin(
             metrics,
             synced=watches.synced,

@@ -6,6 +6,7 @@ found again in the cluster by a process that has just started.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -57,6 +58,7 @@ class Ticker:
         executor: Executor,
         reporter: Reporter,
         metrics: Metrics,
+        fleet_age_seconds: Callable[[], float],
     ) -> None:
         self._store = store
         self._source = source
@@ -64,6 +66,7 @@ class Ticker:
         self._executor = executor
         self._reporter = reporter
         self._metrics = metrics
+        self._fleet_age_seconds = fleet_age_seconds
         self._memories: dict[str, Memory] = {}
 
     async def tick(self, key: str) -> float | None:
@@ -100,7 +103,9 @@ class Ticker:
         self._source.follow(key, gather.gateways_of(entry))
         found = gather.rollout_of(entry, deployment)
         fleet = gather.fleet_of(entry, intent, deployment, memory.size, now)
-        observation = gather.observe(fleet, self._source.read(key), self._source.epoch)
+        observation = gather.observe(
+            fleet, self._fleet_age_seconds(), self._source.read(key), self._source.epoch
+        )
         decision, memory.state = decide(intent, observation, memory.state, now)
         outcome = await self._executor.execute(
             service, entry, decision, memory.state, memory.published, fleet.desired, now
