@@ -8,12 +8,11 @@ under the one original id. No byte comes twice and none is lost: what is forward
 to the engine again are the same tokens.
 """
 
-import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -24,12 +23,7 @@ from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.shape import ChunkShape
 from thinkscale.gateway.splitter import Parts, Phase, PhaseSplitter
 from thinkscale.gateway.sse import DONE, SseEvent, encode
-
-_IDS: Final = re.compile(
-    rb',\s*"(?:prompt_)?token_ids":\s*(?:null|\[[^\]]*\])'
-    rb'|(?<=\{)"(?:prompt_)?token_ids":\s*(?:null|\[[^\]]*\]),?'
-)
-"""Valid JSON holds these bytes outside of strings only: inside one, the quotes are escaped."""
+from thinkscale.gateway.strip import without_ids
 
 
 class Next(Enum):
@@ -298,7 +292,7 @@ class Exchange:
         return self._text(finish_reason="length") + self._end()
 
     def _clean(self, raw: bytes) -> bytes:
-        return raw if self._request.wants_ids else _IDS.sub(b"", raw)
+        return raw if self._request.wants_ids else without_ids(raw)
 
     def _rebuild(self, chunk: Chunk, parts: Parts) -> bytes:
         text = parts.thinking_text or parts.answer_text

@@ -41,10 +41,16 @@ class SseParser:
         events: list[SseEvent] = []
         start = 0
         search = self._scanned
-        while (match := _BOUNDARY.search(buffer, search)) is not None:
-            raw = buffer[start : match.end()]
-            events.append(SseEvent(raw, _data(raw)))
-            start = search = match.end()
+        if b"\r" in buffer:
+            while (match := _BOUNDARY.search(buffer, search)) is not None:
+                raw = buffer[start : match.end()]
+                events.append(SseEvent(raw, _data(raw)))
+                start = search = match.end()
+        else:
+            while (end := buffer.find(b"\n\n", search)) >= 0:
+                start, raw = end + 2, buffer[start : end + 2]
+                events.append(SseEvent(raw, _data(raw)))
+                search = start
         self._buffer = buffer[start:]
         # A boundary may have begun in the last two bytes; what lies before them is done with.
         self._scanned = max(0, len(self._buffer) - 2)
