@@ -86,7 +86,7 @@ class SloSpec(Resource):
         str, Field(min_length=1, max_length=8, pattern=r"^[0-9]{1,3}(\.[0-9]{1,4})?$")
     ]
     """Share of requests that must meet the limit, as a string: `"99"`, `"99.5"`."""
-    window_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 3600
+    window_seconds: Annotated[int, Field(ge=10, le=2_592_000)] = 3600
     """Window over which the share is counted."""
 
 
