@@ -46,8 +46,10 @@ from e2e.story.view import Moment, Progress, View
 NAMESPACE = "headline"
 READY_SECONDS = 120
 STOP_AFTER_SECONDS = 225
-PROBE_SECOND, PROBE_TOKENS = 78.0, 3000
-"""When the drain's long requests are sent, and how long they think: 90 s at 30 ms a token."""
+PROBE_SECOND, PROBE_TOKENS = 78.0, 3600
+"""When the drain's long requests are sent, and how long they think: 106 s at 29.5 ms a token, so
+that a minute and more is still to go when the scale-down begins.
+"""
 QUIET_SECONDS = 6.0
 
 

@@ -29,8 +29,8 @@ SHARE, SEED = 0.65, 4
 """Thinned, so that the fleet of fixed size has served everybody before the run ends."""
 RATE_TARGET, CONCURRENCY_TARGET = 3.0, 6.4
 """Per replica; docs/measurements.md tells how they were tuned."""
-BUSY_SECONDS = 30.0
-"""A victim that worked on for less does not show much."""
+BUSY_SECONDS = 60.0
+"""What a victim must still have had to do when it was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ CHART = Path(__file__).parents[2] / "charts" / "thinkscale"
 OPERATOR_NAMESPACE = "thinkscale-system"
 RELEASE = "thinkscale"
 CRD = "reasoningservices.thinkscale.dev"
+OPERATOR_LABELS = "app.kubernetes.io/name=thinkscale,app.kubernetes.io/component=operator"
 INSTALL_SECONDS = 180
 
 
@@ -52,7 +53,7 @@ def local_place(progress: Progress, *, namespace: str) -> Iterator[Place]:
     try:
         with progress.step("starting Kubernetes: control plane, 2 nodes with 8 GPUs each, DNS"):
             cluster.start()
-        install_operator(cluster, progress, PRODUCT_IMAGE, pull_policy="IfNotPresent")
+        install_operator(cluster, progress, PRODUCT_IMAGE)
         cluster.kubectl("create", "namespace", namespace)
         yield Place(
             cluster=cluster, namespace=namespace, image=PRODUCT_IMAGE, gpus=None, local=True
@@ -79,24 +80,27 @@ def existing_place(progress: Progress, *, image: str, ask: bool = True) -> Itera
     if ask and not _agreed():
         raise SystemExit("Nothing was done.")
     crd_is_there = cluster.kubectl("get", "crd", CRD, check=False).returncode == 0
+    operator_is_there = bool(cluster.get("deployments", "-A", "-l", OPERATOR_LABELS)["items"])
     try:
         cluster.kubectl("create", "namespace", namespace)
-        if crd_is_there:
-            progress.say("  The CRD is there already: its operator will serve the demo.")
+        if operator_is_there:
+            progress.say("  There is an operator already: it will serve the demo.")
         else:
             install_operator(
                 cluster,
                 progress,
                 image,
-                pull_policy="IfNotPresent",
                 namespace=namespace,
                 release=namespace,
-                watched=namespace,
+                values={
+                    "watchNamespaces[0]": namespace,
+                    "crds.install": "false" if crd_is_there else "true",
+                },
             )
         yield Place(cluster=cluster, namespace=namespace, image=image, gpus=0, local=False)
     finally:
         with progress.step(f"removing namespace {namespace} and all that came with it"):
-            _remove(cluster, namespace, release=not crd_is_there)
+            _remove(cluster, namespace, release=not operator_is_there, crd=not crd_is_there)
 
 
 def install_operator(
@@ -104,37 +108,32 @@ def install_operator(
     progress: Progress,
     image: str,
     *,
-    pull_policy: str,
     namespace: str = OPERATOR_NAMESPACE,
     release: str = RELEASE,
-    watched: str = "",
+    values: Mapping[str, str] | None = None,
 ) -> None:
     """`helm install` of the chart, as the README says it."""
     repository, _, tag = image.rpartition(":")
-    values = {
-        "image.repository": repository,
-        "image.tag": tag,
-        "image.pullPolicy": pull_policy,
-    }
-    if watched:
-        values["watchNamespaces[0]"] = watched
-    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    told = {"image.repository": repository, **(values or {})}
+    settings = [part for key, value in told.items() for part in ("--set", f"{key}={value}")]
     with progress.step("installing the operator: helm install thinkscale charts/thinkscale"):
         cluster.helm(
             "install", release, str(CHART), "--namespace", namespace, "--create-namespace",
-            *settings, "--wait", "--timeout", f"{INSTALL_SECONDS}s",
+            *settings, "--set-string", f"image.tag={tag}",
+            "--wait", "--timeout", f"{INSTALL_SECONDS}s",
             timeout_seconds=INSTALL_SECONDS + 10,
         )  # fmt: skip
 
 
-def _remove(cluster: ClusterClient, namespace: str, *, release: bool) -> None:
+def _remove(cluster: ClusterClient, namespace: str, *, release: bool, crd: bool) -> None:
+    """Take away what was made, in the order in which nothing is left behind."""
     cluster.kubectl(
         "delete", "reasoningservices", "--all", "-n", namespace, check=False, timeout_seconds=300
     )
     if release:
         cluster.helm("uninstall", namespace, "--namespace", namespace, "--wait", check=False)
     cluster.kubectl("delete", "namespace", namespace, check=False, timeout_seconds=300)
-    if release:
+    if crd:
         cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", check=False)
 
 
