@@ -53,6 +53,7 @@ class Gateway:
         )
         self.engines: dict[str, tuple[EngineLoad, float]] = {}
         self.draining = False
+        self.leaving = False
         self.without_native_budget: set[str] = set()
         """Replicas that said that they were started without native budgets."""
         self.hurry = asyncio.Event()
@@ -192,14 +193,18 @@ class Gateway:
 
     async def changed_since(self, sequence: int, wait_seconds: float) -> None:
         """Return when the number is above `sequence`, or after `wait_seconds`."""
-        if self._sequence.number > sequence:
+        try:
+            async with asyncio.timeout(wait_seconds):
+                while self._sequence.number <= sequence and not self.leaving:
+                    await self._raised()
+        except TimeoutError:
             return
+
+    async def _raised(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            await asyncio.wait_for(waiter, wait_seconds)
-        except TimeoutError:
-            return
+            await waiter
         finally:
             self._waiters.discard(waiter)
 
@@ -210,7 +215,8 @@ class Gateway:
             await self._idle.wait()
 
     def release_polls(self) -> None:
-        """Answer every long poll now (the gateway is going away)."""
+        """Answer every long poll now, and no longer wait: the gateway is going away."""
+        self.leaving = True
         self._wake()
 
     def signals(self) -> GatewaySignals:
