@@ -26,6 +26,7 @@ from e2e.harness.pki import Authority
 DEFAULT_NODES = 2
 DEFAULT_GPUS_PER_NODE = 8
 GPU_PRODUCT = "Emulated-80GB"
+_in_this_process: set[Path] = set()
 
 
 class LocalCluster(ClusterClient):
@@ -92,12 +93,18 @@ class LocalCluster(ClusterClient):
         return services.lookup(f"{service}.{namespace}.svc.cluster.local")
 
     def start(self) -> Self:
-        """Start everything and return when pods will run; cleans up after itself when it fails."""
+        """Start everything and return when pods will run; cleans up after itself when it fails.
+
+        Raises `RuntimeError` when this process has a cluster already: they would share addresses.
+        """
+        if _in_this_process:
+            raise RuntimeError("this process has a cluster already; stop it or use another process")
         with self._phase("images"):
             store = self._image_store() if self._specs else None
         netns.enter()
         netns.reset()
         run = self._run = Run(cache_root() / "runs")
+        _in_this_process.add(run.directory)
         try:
             self._start(run, store)
         except BaseException:
@@ -109,6 +116,7 @@ class LocalCluster(ClusterClient):
         """End the cluster and remove all that it made; safe to call again."""
         if self._run is not None:
             self._run.close()
+            _in_this_process.discard(self._run.directory)
             self._run = None
             netns.reset()
 

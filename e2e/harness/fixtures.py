@@ -27,7 +27,13 @@ def require(*, nodes: bool) -> None:
 
 
 def cluster(*, nodes: int) -> Iterator[ClusterClient]:
-    """The body of a session fixture: a cluster that runs until the session ends."""
+    """The body of a session fixture: a cluster that runs until the session ends.
+
+    In a session with both kinds of tests, one with nodes serves those that need none as well.
+    """
+    if _running and nodes == 0:
+        yield _running[-1]
+        return
     if assets.use_existing_cluster():
         _running.append(ExistingCluster())
         yield _running[-1]

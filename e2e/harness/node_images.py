@@ -8,9 +8,11 @@ they are copied. A new store begins as a link to the newest one: after a change 
 the image's last layer is new.
 """
 
+import json
 import os
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,18 +79,24 @@ def link(source: Path, target: Path) -> None:
 
 
 def containerd_config(
-    *, root: Path, state: Path, socket: Path, cni_configuration: Path, cni_binaries: Path
+    *,
+    root: Path,
+    state: Path,
+    socket: Path,
+    cni_configuration: Path,
+    cni_binaries: Path,
+    disabled: Sequence[str] = (),
 ) -> str:
     """containerd's configuration (TOML, version 2: understood by 1.x and 2.x alike).
 
     `restrict_oom_score_adj`: inside many virtual machines root lacks CAP_SYS_RESOURCE; without it
     every sandbox dies of "can't get final child's PID from pipe: EOF".
     """
-    disabled = ", ".join(f'"{plugin}"' for plugin in _UNUSED_PLUGINS)
+    unused = ", ".join(f'"{plugin}"' for plugin in [*_UNUSED_PLUGINS, *disabled])
     return f"""version = 2
 root = "{root}"
 state = "{state}"
-disabled_plugins = [{disabled}]
+disabled_plugins = [{unused}]
 [grpc]
   address = "{socket}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -110,7 +118,7 @@ def _path(archives: Sequence[Path]) -> Path:
     version = subprocess.run(
         ["containerd", "--version"], capture_output=True, text=True, check=True
     ).stdout
-    return cache_root() / "nodes" / key_of(texts=[version, *stamps])
+    return cache_root() / "nodes" / key_of(texts=[version, *stamps], files=[Path(__file__)])
 
 
 def _newest(stores: Path) -> Path | None:
@@ -131,6 +139,8 @@ def _import(directory: Path, archives: Sequence[Path]) -> None:
             socket=socket,
             cni_configuration=nowhere,
             cni_binaries=nowhere,
+            # It would give every image a second name, which would keep replaced ones alive.
+            disabled=["io.containerd.grpc.v1.cri"],
         )
     )
     with (directory / "log").open("wb") as log:
@@ -151,8 +161,27 @@ def _import(directory: Path, archives: Sequence[Path]) -> None:
         for archive in archives:
             command = [*control, "images", "import", str(archive)]
             subprocess.run(command, check=True, capture_output=True)
+        _remove_others(control, {tag for archive in archives for tag in _tags(archive)})
     finally:
         _stop(process)
+
+
+def _remove_others(control: list[str], wanted: set[str]) -> None:
+    """Remove what came with the older store and is not wanted in this one."""
+    listing = subprocess.run(
+        [*control, "images", "list", "--quiet"], capture_output=True, text=True, check=True
+    )
+    if others := sorted(set(listing.stdout.split()) - wanted):
+        subprocess.run(
+            [*control, "images", "remove", "--sync", *others], capture_output=True, check=True
+        )
+
+
+def _tags(archive: Path) -> list[str]:
+    with tarfile.open(archive) as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        return [tag for image in json.load(manifest) for tag in image["RepoTags"]]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

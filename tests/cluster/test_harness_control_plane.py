@@ -16,13 +16,16 @@ def test_the_api_server_says_which_version_it_is(control_plane: ClusterClient) -
 def test_controllers_and_scheduler_do_their_work(
     control_plane: ClusterClient, namespace: str
 ) -> None:
-    control_plane.kubectl("create", "deployment", "web", "--image=web:1", "-n", namespace)
+    deployment = ["deployment", "web", "-n", namespace]
+    control_plane.kubectl("create", *deployment, "--image=web:1", "--replicas=0")
+    nowhere = {"spec": {"replicas": 1, "template": {"spec": {"nodeSelector": {"no": "where"}}}}}
+    control_plane.kubectl("patch", *deployment, "--patch", json.dumps(nowhere))
 
     def why_it_waits() -> str:
         pods = control_plane.get("pods", "-n", namespace)["items"]
-        return str(pods[0]["status"]["conditions"][0]["message"])
+        return str(pods[0]["status"]["conditions"][0]["reason"])
 
-    assert eventually(why_it_waits, 10, "scheduler's verdict").startswith("no nodes available")
+    assert eventually(why_it_waits, 10, "scheduler's verdict") == "Unschedulable"
 
 
 def test_what_is_owned_goes_with_its_owner(control_plane: ClusterClient, namespace: str) -> None:
