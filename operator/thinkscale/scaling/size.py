@@ -56,7 +56,7 @@ def choose(
     state = _recorded(state, intent, demand, before, trust, now)
     size, limited = _windowed(state, demand, before, trust, may_shrink=may_shrink)
     waking = before == 0 and bool(demand.up)
-    size, limited = _stepped(state, intent, supply, max(size, int(waking)), limited, now)
+    size, limited = _stepped(state, intent, supply, before, max(size, int(waking)), limited, now)
     lowest = intent.min_replicas
     if lowest == 0 and not _idle(state, intent, now):
         lowest = min(1, before + int(waking))
@@ -129,15 +129,23 @@ def _idle(state: State, intent: Intent, now: float) -> bool:
 
 
 def _stepped(
-    state: State, intent: Intent, supply: Supply, size: int, limited: LimitedBy, now: float
+    state: State,
+    intent: Intent,
+    supply: Supply,
+    before: int,
+    size: int,
+    limited: LimitedBy,
+    now: float,
 ) -> tuple[int, LimitedBy]:
-    """The size within the step policies, seen from the workload's present size."""
+    """The size within the step policies, seen from the workload's present size. That counts stuck
+    replicas too, so the lower limit keeps what stands, and never adds to it.
+    """
     if size > supply.size:
         upper = steps.upper_limit(intent.scale_up, state.changes, now, supply.size)
         if upper is not None and size > max(upper, supply.size):
             return max(upper, supply.size), LimitedBy.SCALE_UP_POLICY
-    if size < supply.size:
+    if size < min(before, supply.size):
         lower = steps.lower_limit(intent.scale_down, state.changes, now, supply.size)
-        if lower is not None and size < min(lower, supply.size):
-            return min(lower, supply.size), LimitedBy.SCALE_DOWN_POLICY
+        if lower is not None and size < lower:
+            return min(lower, before, supply.size), LimitedBy.SCALE_DOWN_POLICY
     return size, limited

@@ -179,6 +179,7 @@ def test_a_removed_replica_still_shown_as_ready_is_not_ordered_back():
     lagging = make_fleet(2, desired=1)
     decision = story.tick(11, lagging, make_signals(replicas=idle))
     assert decision.replicas == Hold(at=1)
+    assert decision.retire == ()
     assert len(decision.cordon) == 1
     busy = {name: work(1, cordoned=True) for name in idle}
     assert story.tick(12, lagging, make_signals(replicas=busy)).replicas == Hold(at=1)
@@ -198,3 +199,18 @@ def test_the_number_of_victims_at_a_time_is_bounded():
     story = Story(make_intent(down_window=0.0, high=200))
     decision = story.tick(0, 150, make_signals())
     assert len(decision.cordon) == MOST_VICTIMS
+
+
+def test_no_new_victim_is_picked_by_a_partial_sum():
+    story = Story(QUICK)
+    story.tick(0, 2, make_signals(thinking=1))
+    (victim,) = story.state.cordon
+    decision = story.tick(2, 3, make_signals(thinking=1), complete=False)
+    assert decision.cordon == {victim}
+    assert len(story.tick(4, 3, make_signals(thinking=1)).cordon) == 2
+
+
+def test_stuck_replicas_leave_no_faster_than_the_step_policy_allows():
+    story = Story(make_intent(down_window=0.0, down=[policy(1, 60.0)]))
+    decision = story.tick(0, make_fleet(3, stuck=3), make_signals(thinking=16))
+    assert decision.replicas == Scale(to=5)

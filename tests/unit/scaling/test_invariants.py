@@ -159,7 +159,7 @@ def play(intent: Intent, start: int, happenings: list[Happening]) -> list[Seen]:
 STORIES = {"start": st.integers(0, 8), "happenings": st.lists(HAPPENINGS, min_size=1, max_size=25)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_replicas_stay_between_minimum_and_maximum(intent, start, happenings):
     for tick in play(intent, start, happenings):
@@ -168,7 +168,7 @@ def test_replicas_stay_between_minimum_and_maximum(intent, start, happenings):
             assert intent.min_replicas <= tick.decision.wanted <= intent.max_replicas
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_nothing_shrinks_without_complete_and_fresh_signals_or_in_a_roll(intent, start, happenings):
     before = None
@@ -182,7 +182,7 @@ def test_nothing_shrinks_without_complete_and_fresh_signals_or_in_a_roll(intent,
         before = tick
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_victims_are_ready_and_only_idle_ones_are_retired(intent, start, happenings):
     for tick in play(intent, start, happenings):
@@ -218,7 +218,7 @@ def _bound(policies: tuple[StepPolicy, ...], ticks: list[Seen], now: float, up: 
     return max(*limits, 1) + 0.999 if up else min(limits) - 0.999
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_no_window_sees_more_change_than_its_step_policies_allow(intent, start, happenings):
     ticks = play(intent, start, happenings)
@@ -232,7 +232,7 @@ def test_no_window_sees_more_change_than_its_step_policies_allow(intent, start, 
             assert tick.to >= min(bound, tick.fleet.desired)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_stuck_replicas_never_count_as_supply(intent, start, happenings):
     for tick in play(intent, start, happenings):
@@ -250,7 +250,7 @@ def test_stuck_replicas_never_count_as_supply(intent, start, happenings):
             assert tick.to >= decision.wanted + min(stuck, decision.wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_every_decision_says_why_and_when_to_look_again(intent, start, happenings):
     for tick in play(intent, start, happenings):

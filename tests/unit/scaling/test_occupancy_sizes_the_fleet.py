@@ -159,6 +159,8 @@ def test_occupancy_is_projected_to_the_lead_time_of_a_replica():
     assert decision.numbers["projected_in_flight"] > 9
     assert decision.wanted >= 2
     assert "expected in 20 s" in decision.message
+    partial = story.tick(31, 2, make_signals(thinking=6), complete=False)
+    assert partial.numbers["projected_in_flight"] == 6
 
 
 def test_too_few_finished_thoughts_are_not_extrapolated():

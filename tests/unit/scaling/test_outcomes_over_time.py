@@ -54,6 +54,14 @@ def test_a_restart_of_the_operator_keeps_the_hour_and_takes_a_new_baseline():
     assert later.attained[NAME] == pytest.approx(0.95)
 
 
+def test_larger_totals_of_another_epoch_are_a_baseline_too():
+    story = Story()
+    story.tick(0, 2, outcomes(0, 0))
+    story.tick(10, 2, outcomes(90, 10))
+    anew = story.tick(20, 2, outcomes(500, 500), epoch="epoch-2")
+    assert anew.attained[NAME] == pytest.approx(0.9)
+
+
 def test_lengths_survive_a_restart_and_are_not_counted_twice():
     story = Story()
     first = story.tick(0, 2, make_signals(thinking=5, answer_tokens=300, answers=10))

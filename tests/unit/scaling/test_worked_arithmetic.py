@@ -141,6 +141,15 @@ def test_a_budget_bounds_what_is_expected():
     )
 
 
+def test_a_hazard_next_to_nothing_leaves_the_whole_budget():
+    table = make_signals().life_table.model_copy(
+        update={"exposure_tokens": (10**15,) * 45, "ends": (0,) * 45}
+    )
+    signals = dataclasses.replace(make_signals(), life_table=table)
+    survival = life_table.Survival(life_table.observe(life_table.Lengths(), 0.0, signals), 4096)
+    assert survival.mean == pytest.approx(4096)
+
+
 def test_a_budget_of_nothing_leaves_nothing_to_think():
     survival = life_table.Survival(life_table.Lengths(), 0)
     assert survival.mean == 0.0
