@@ -17,13 +17,13 @@ from e2e.harness.cache import REPOSITORY
 from e2e.story.cut_trace import COLUMNS
 from e2e.story.traffic import SAMPLE
 
-LAST_SECOND = 40
+LAST_SECOND = 22
 """The quiet start of the sample and its small burst: one scale-up, and back."""
 
 
 @pytest.fixture
 def short_trace(tmp_path: Path) -> Path:
-    """The sample's first 40 seconds."""
+    """The sample's first seconds."""
     rows = [row.split(",") for row in SAMPLE.read_text().splitlines()[1:]]
     kept = [",".join(row) for row in rows if float(row[0]) < LAST_SECOND]
     trace = tmp_path / "trace.csv"

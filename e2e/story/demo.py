@@ -79,10 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(highlight=False)
     progress = Progress(console)
-    directory = new_directory(NAME)
     try:
         with ExitStack() as stack:
             place = stack.enter_context(_place(args, progress))
+            directory = new_directory(NAME)
             try:
                 summary = tell(args, place, console, progress, directory, begun)
             except Exception:

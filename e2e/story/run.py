@@ -4,6 +4,7 @@ Everything a run leaves lies in one directory under `runs/`: the job, the outcom
 whatever the caller adds. Second 0 is the instant from which the requests' times count.
 """
 
+import itertools
 import subprocess
 import sys
 import time
@@ -22,10 +23,17 @@ STOP_SECONDS = 10
 
 
 def new_directory(kind: str) -> Path:
-    """`runs/KIND-DATE-TIME`, made."""
-    directory = ROOT / "runs" / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
-    directory.mkdir(parents=True)
-    return directory
+    """`runs/KIND-DATE-TIME`, made; two in one second do not share it."""
+    stem = ROOT / "runs" / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    stem.parent.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        directory = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        return directory
+    raise AssertionError("unreachable: the numbers do not end")
 
 
 class TrafficRun:
