@@ -2,19 +2,25 @@
 the model servers, as they change.
 """
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from e2e.harness import ClusterClient, eventually
+from e2e.harness.netns import node_ip
 from tests.cluster.operator_kit import free_port, kubeconfig_of
 
 CONFIG = {"service": "ns/r1", "model": "r1", "seatsPerReplica": 8}
@@ -52,13 +58,13 @@ def endpoint_slice(service: str, *endpoints: dict[str, Any]) -> dict[str, Any]:
 class Gateway:
     """The gateway as its own process, in no pod."""
 
-    def __init__(self, cluster: ClusterClient, namespace: str) -> None:
-        self.admin = free_port()
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        self.port, self.admin = free_port(), free_port()
         command = [sys.executable, "-m", "thinkscale", "gateway", "--service", "r1"]
         command += ["--namespace", namespace, "--host", "127.0.0.1", "--drain-delay-seconds", "0"]
         self.process = subprocess.Popen(
-            [*command, "--port", str(free_port()), "--admin-port", str(self.admin)],
-            env={**os.environ, "KUBECONFIG": str(kubeconfig_of(cluster))},
+            [*command, "--port", str(self.port), "--admin-port", str(self.admin)],
+            env={**os.environ, "KUBECONFIG": str(kubeconfig)},
         )
 
     def page(self, path: str) -> str:
@@ -71,6 +77,20 @@ class Gateway:
         signals = json.loads(self.page("/signals"))
         return {name: replica["ready"] for name, replica in signals["replicas"].items()}
 
+    def ask(self) -> dict[str, Any]:
+        """The answer to a small request."""
+        body = {"model": "r1", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/chat/completions", json.dumps(body).encode()
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return dict(json.loads(answer.read()))
+
+    def stop(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
     def memory_megabytes(self) -> float:
         """Peak of the resident set."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
@@ -79,10 +99,9 @@ class Gateway:
 
 @pytest.fixture
 def gateway(control_plane: ClusterClient, namespace: str) -> Iterator[Gateway]:
-    running = Gateway(control_plane, namespace)
+    running = Gateway(kubeconfig_of(control_plane), namespace)
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.stop()
 
 
 def test_a_gateway_follows_its_configmap_and_its_endpoints_and_nobody_elses(
@@ -123,3 +142,110 @@ def test_a_gateway_follows_its_configmap_and_its_endpoints_and_nobody_elses(
     control_plane.kubectl("delete", "configmap", "r1-runtime", "-n", namespace)
     assert gateway.page("/readyz") == "ok\n"
     assert gateway.memory_megabytes() < 90
+
+
+class Line:
+    """The line to the API server, which can be cut and mended."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = (host, port)
+        self.open: list[socket.socket] = []
+        self.whole = True
+        self.listener = socket.create_server((host, 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.whole:
+                near.close()
+                continue
+            far = socket.create_connection(self.target)
+            self.open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """Break every connection, and refuse new ones."""
+        self.whole = False
+        for end in self.open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Let new connections through again."""
+        self.whole = True
+
+    def close(self) -> None:
+        """Put everything away."""
+        self.listener.close()
+        self.cut()
+        for end in self.open:
+            end.close()
+
+
+@pytest.fixture
+def line(control_plane: ClusterClient) -> Iterator[Line]:
+    config = yaml.safe_load(kubeconfig_of(control_plane).read_text())
+    server = urlsplit(config["clusters"][0]["cluster"]["server"])
+    assert server.hostname
+    made = Line(server.hostname, server.port or 443)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def engine() -> Iterator[str]:
+    """An emulated engine on the address of a node, where an EndpointSlice may point."""
+    address = node_ip(1)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thinkscale", "emulator", "r1", "--host", address, "--port", "8000",
+         "--startup-seconds", "0", "--a0-milliseconds", "1", "--reasoning-parser", "deepseek_r1"]
+    )  # fmt: skip
+    yield address
+    process.kill()
+    process.wait()
+
+
+def test_a_gateway_that_loses_the_api_serves_with_what_it_knows_and_catches_up_later(
+    control_plane: ClusterClient, namespace: str, line: Line, engine: str, tmp_path: Path
+) -> None:
+    config = yaml.safe_load(kubeconfig_of(control_plane).read_text())
+    server = urlsplit(config["clusters"][0]["cluster"]["server"])
+    config["clusters"][0]["cluster"]["server"] = f"https://{server.hostname}:{line.port}"
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    control_plane.apply(runtime(CONFIG, "one"), "-n", namespace)
+    there = endpoint_slice("r1-model", endpoint("pod-a", engine, ready=True))
+    control_plane.apply(there, "-n", namespace)
+    gateway = Gateway(kubeconfig, namespace)
+    try:
+        eventually(lambda: gateway.ready() == {"pod-a": True}, 20, "the replica is known")
+        assert gateway.ask()["usage"]["completion_tokens"] == 5
+        line.cut()
+        control_plane.apply(runtime(CONFIG, "two"), "-n", namespace)
+        for _ in range(5):
+            assert gateway.ask()["usage"]["completion_tokens"] == 5
+        signals = json.loads(gateway.page("/signals"))
+        assert signals["directiveId"] == "one"
+        assert signals["counters"]["failed"] == 0
+        line.mend()
+        eventually(
+            lambda: json.loads(gateway.page("/signals"))["directiveId"] == "two",
+            30,
+            "the gateway has caught up",
+        )
+    finally:
+        gateway.stop()
