@@ -1,6 +1,6 @@
 """What share of the requests met each SLO, over the SLO's window.
 
-The gateways count good and bad since their boot; the law keeps what happened in each thirty-sixth
+The gateways count good and bad since their boot; the law keeps what happened in each twenty-fourth
 of the window, in its state, so that a restart of the operator does not forget an hour. When the
 totals begin anew (another epoch) they are a new baseline, never a negative count.
 
@@ -13,8 +13,8 @@ from typing import Final
 
 from thinkscale.model.signals import SloCounts
 
-BUCKETS: Final = 36
-SHORT_BUCKETS: Final = 3
+BUCKETS: Final = 24
+SHORT_BUCKETS: Final = 2
 """The short window is a twelfth of the whole, as 5 minutes are of an hour."""
 
 

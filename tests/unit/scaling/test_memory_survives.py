@@ -69,7 +69,7 @@ def test_the_state_stays_under_32_kilobytes_whatever_happens():
             objective=0.99,
             window_seconds=3600.0,
         )
-        for i in range(8)
+        for i in range(16)
     ]
     story = Story(
         make_intent(
