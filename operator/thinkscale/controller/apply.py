@@ -7,6 +7,7 @@ looked for first: if somebody else has that name, it is theirs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from thinkscale.api import names
@@ -17,6 +18,19 @@ from thinkscale.errors import ApiNotFound, ThinkscaleError
 from thinkscale.kube.client import KubeClient
 from thinkscale.kube.resources import BY_KIND, REASONING_SERVICES, Resource
 from thinkscale.resources.objects import Object, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """An object as it ought to be, and the digest that says whether it is still the same wish."""
+
+    object: Object
+    digest: str
+
+
+def wish(intended: Object) -> Wish:
+    """The wish for this object."""
+    return Wish(object=intended, digest=digest(intended))
 
 
 class NameConflict(ThinkscaleError):
@@ -47,11 +61,12 @@ class Applier:
         self._applied: Final[dict[str, tuple[str, str]]] = {}
         """By the object's uid: digest of what we wanted, fingerprint of what it became."""
 
-    async def ensure(self, service: ReasoningService, intended: Object) -> bool:
+    async def ensure(self, service: ReasoningService, wish: Wish) -> bool:
         """Make this object so. Returns whether it had to be written.
 
         Raises NameConflict, Departed, Leaving, and what the API raises.
         """
+        intended, wanted = wish.object, wish.digest
         kind, name = intended["kind"], intended["metadata"]["name"]
         resource = BY_KIND[kind]
         entry = self._store.service(f"{service.metadata.namespace}/{service.metadata.name}")
@@ -63,7 +78,6 @@ class Applier:
             raise Leaving(f"{kind} {name} belongs to an earlier resource of this name")
         elif known.deleting:
             raise Leaving(f"{kind} {name} is being deleted")
-        wanted = digest(intended)
         if known is not None and self._applied.get(known.uid) == (wanted, known.fingerprint):
             return False
         answer = await self._kube.apply(resource, intended)

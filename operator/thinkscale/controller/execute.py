@@ -15,7 +15,7 @@ from typing import Final
 from thinkscale.api import names
 from thinkscale.api.conditions import ConditionReason
 from thinkscale.api.v1alpha1 import ReasoningService
-from thinkscale.controller.apply import Applier, NameConflict
+from thinkscale.controller.apply import Applier, NameConflict, Wish, wish
 from thinkscale.controller.runtime import Published, next_publication
 from thinkscale.controller.store import Service
 from thinkscale.controller.trouble import Trouble
@@ -25,7 +25,6 @@ from thinkscale.kube.resources import PODS
 from thinkscale.model.decision import Blocked, Decision, Hold, Scale
 from thinkscale.resources.gateway import GatewayImage, gateway_objects
 from thinkscale.resources.intent import gateway_config_of
-from thinkscale.resources.objects import Object
 from thinkscale.resources.runtime import runtime_config_map
 from thinkscale.resources.workload import model_deployment, model_support, pin_of
 from thinkscale.scaling import State
@@ -70,6 +69,7 @@ class Executor:
         self._kube = kube
         self._applier = applier
         self._image = image
+        self._rendered: dict[str, tuple[int, tuple[Wish, ...]]] = {}
 
     async def execute(
         self,
@@ -85,9 +85,7 @@ class Executor:
 
         Raises Departed, Leaving, ApiUnavailable and ApiConflict: the tick is over, try again.
         """
-        troubles = await self._ensure_all(
-            service, [*model_support(service), *gateway_objects(service, self._image)]
-        )
+        troubles = await self._ensure_all(service, self._standing(service))
         name = names.model_name(service.metadata.name)
         known = entry.known("Deployment", name)
         pin = pin_of(service, known.annotations if known else {})
@@ -101,7 +99,9 @@ class Executor:
             acting=acting,
             now=now,
         )
-        troubles += await self._ensure_all(service, [runtime_config_map(service, published.data)])
+        troubles += await self._ensure_all(
+            service, [wish(runtime_config_map(service, published.data))]
+        )
         marked = await self._mark(entry, service, decision)
         if known is None and troubles:
             # Half a service must not hold GPUs.
@@ -114,7 +114,9 @@ class Executor:
             )
         if marked and replicas < live:
             await asyncio.sleep(SETTLE_SECONDS)
-        troubles += await self._ensure_all(service, [model_deployment(service, pin, replicas)])
+        troubles += await self._ensure_all(
+            service, [wish(model_deployment(service, pin, replicas))]
+        )
         before = known.annotations.get(names.ROLLING_INPUTS) if known else None
         return Outcome(
             published=published,
@@ -124,20 +126,32 @@ class Executor:
             troubles=tuple(troubles),
         )
 
-    async def _ensure_all(
-        self, service: ReasoningService, objects: Sequence[Object]
-    ) -> list[Trouble]:
+    def _standing(self, service: ReasoningService) -> tuple[Wish, ...]:
+        """What depends on the resource alone: rendered once for each generation of it."""
+        uid, generation = service.metadata.uid, service.metadata.generation
+        rendered = self._rendered.get(uid)
+        if rendered is None or rendered[0] != generation:
+            objects = [*model_support(service), *gateway_objects(service, self._image)]
+            rendered = (generation, tuple(wish(intended) for intended in objects))
+            self._rendered[uid] = rendered
+        return rendered[1]
+
+    def forget(self, uid: str) -> None:
+        """The resource is gone."""
+        self._rendered.pop(uid, None)
+
+    async def _ensure_all(self, service: ReasoningService, wishes: Sequence[Wish]) -> list[Trouble]:
         """Each object so, or the trouble with it; one refusal does not stop the others."""
         troubles: list[Trouble] = []
-        for intended in objects:
+        for wanted in wishes:
             try:
-                await self._applier.ensure(service, intended)
+                await self._applier.ensure(service, wanted)
             except NameConflict as error:
                 troubles.append(Trouble(reason=ConditionReason.NAME_CONFLICT, message=str(error)))
             except (ApiUnavailable, ApiConflict):
                 raise
             except ApiError as error:
-                what = f"{intended['kind']} {intended['metadata']['name']}: {error}"
+                what = f"{wanted.object['kind']} {wanted.object['metadata']['name']}: {error}"
                 troubles.append(Trouble(reason=ConditionReason.OBJECT_REFUSED, message=what))
         return troubles
 

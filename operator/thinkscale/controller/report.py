@@ -5,7 +5,7 @@ few seconds at most, and the caller is told when to come back.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,8 @@ STATUS_EVERY_SECONDS: Final = 2.0
 class _Told:
     status: ReasoningServiceStatus
     at: float
-    trouble: Trouble | None = None
+    reasons: frozenset[str] = frozenset()
+    """Of the troubles that are known already."""
 
 
 class Reporter:
@@ -51,7 +52,7 @@ class Reporter:
     async def tell(
         self,
         about: ObjectMeta,
-        trouble: Trouble | None,
+        troubles: Sequence[Trouble],
         make: Callable[[ReasoningServiceStatus], ReasoningServiceStatus],
         stored: ReasoningServiceStatus,
     ) -> float:
@@ -60,7 +61,7 @@ class Reporter:
         """
         told = self._told.setdefault(about.uid, _Told(status=stored, at=-STATUS_EVERY_SECONDS))
         after = make(told.status)
-        await self._warn(about, told, trouble)
+        await self._warn(about, told, troubles)
         if after == told.status:
             return float("inf")
         now = self._clock()
@@ -103,12 +104,12 @@ class Reporter:
             kind="Warning",
         )
 
-    async def _warn(self, about: ObjectMeta, told: _Told, trouble: Trouble | None) -> None:
+    async def _warn(self, about: ObjectMeta, told: _Told, troubles: Sequence[Trouble]) -> None:
         """Trouble is an event when it is new; its message alone may change without one."""
-        before = told.trouble
-        told.trouble = trouble
-        if trouble is not None and (before is None or before.reason != trouble.reason):
-            await self._poster.post(about, trouble.reason, trouble.message, kind="Warning")
+        before, told.reasons = told.reasons, frozenset(t.reason for t in troubles)
+        for trouble in troubles:
+            if trouble.reason not in before:
+                await self._poster.post(about, trouble.reason, trouble.message, kind="Warning")
 
     def forget(self, uid: str) -> None:
         """The resource is gone."""

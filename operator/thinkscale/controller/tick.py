@@ -26,8 +26,9 @@ from thinkscale.controller.store import Service, Store
 from thinkscale.controller.trouble import Trouble
 from thinkscale.errors import SpecInvalid
 from thinkscale.model.decision import Decision
+from thinkscale.model.reading import Value, map_reading
 from thinkscale.resources.intent import intent_of
-from thinkscale.scaling import State, decide
+from thinkscale.scaling import State, attainable, decide
 from thinkscale.signals.source import GatewaySource
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,10 @@ class Ticker:
             for name in (deployment, names.gateway_name(service.metadata.name))
         ]
         gateways = entry.component(names.COMPONENT_GATEWAY)
+        pace = map_reading(observation.signals, lambda signals: signals.fastest_token_seconds)
+        findings = attainable.check(
+            intent, memory.state, pace.value if isinstance(pace, Value) else None
+        )
         seen = Seen(
             service=service,
             intent=intent,
@@ -128,12 +133,18 @@ class Ticker:
             rollout=rollouts[0],
             gateways_ready=sum(pod.ready and not pod.deleting for pod in gateways),
             trouble=trouble.worst(outcome.troubles, rollouts, fleet.replicas, gateways, now),
-            unattainable="",
+            unattainable="; ".join(finding.message for finding in findings),
             scaled=scaled,
         )
         wait = await self._reporter.tell(
             service.metadata,
-            seen.trouble,
+            [
+                *([seen.trouble] if seen.trouble else []),
+                *(
+                    Trouble(reason=ConditionReason.UNATTAINABLE, message=f.message)
+                    for f in findings
+                ),
+            ],
             lambda before: status_of(seen, before, now.replace(microsecond=0)),
             service.status,
         )
@@ -192,16 +203,17 @@ class Ticker:
         now = datetime.now(UTC).replace(microsecond=0)
         await self._reporter.tell(
             metadata,
-            what,
+            [what],
             lambda last: broken_status(metadata.generation, last, what, now),
             before,
         )
         return BROKEN_SECONDS
 
     def _forget(self, key: str, entry: Service | None) -> None:
-        self._memories.pop(key, None)
+        memory = self._memories.pop(key, None)
         self._source.forget(key)
+        if memory is not None:
+            self._executor.forget(memory.uid)
+            self._reporter.forget(memory.uid)
         if entry is not None:
             self._applier.forget(entry)
-            if entry.metadata is not None:
-                self._reporter.forget(entry.metadata.uid)
