@@ -1,0 +1,230 @@
+"""Each field of `spec.scaling` moves the replicas of a real API server's Deployment.
+
+The operator is its own process; pods are made ready by the test, and a stand-in gateway tells how
+much there is to do. Every test changes one field in the live resource and sees the replicas follow,
+so a field that nothing reads fails here.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from e2e.harness import ClusterClient, eventually
+from tests.cluster.crd_inputs import install_crd
+from tests.cluster.operator_kit import SERVICE, Fleet, Operator, StandInGateway, operator
+from thinkscale.api import names
+from thinkscale.model.signals import EngineSignals, PhaseCounts, ReplicaSignals
+
+GATEWAY_IP = "127.0.8.1"
+SEATS = SERVICE["spec"]["engine"]["maxConcurrentRequests"]
+NOT_YET_SECONDS = 4.0
+"""How long a size that must hold is looked at: two ticks of a law that wants to move."""
+SETTLES_SECONDS = 40.0
+LONG = 600
+
+
+@pytest.fixture(scope="module")
+def running(
+    control_plane: ClusterClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    install_crd(control_plane)
+    with operator(control_plane, tmp_path_factory.mktemp("operator") / "log") as process:
+        yield process
+
+
+class Scaled:
+    """A service whose fleet is as ready as it is large, and whose load the test sets."""
+
+    def __init__(self, fleet: Fleet, gateway: StandInGateway) -> None:
+        self.fleet, self.gateway = fleet, gateway
+        self.in_flight = 0
+
+    def change(self, scaling: dict[str, Any], **spec: Any) -> None:
+        """Change these fields of `spec.scaling` (and of the spec)."""
+        patch = json.dumps({"spec": {"scaling": scaling} | spec})
+        self.fleet.cluster.kubectl(
+            "patch", "rsvc", "r1", "-n", self.fleet.namespace, "--type=merge", "-p", patch
+        )
+
+    def size(self) -> int:
+        """`spec.replicas` of the Deployment, after all its pods became ready and were heard of."""
+        pods = self.fleet.make_ready(names.COMPONENT_MODEL)
+        share = self.in_flight // len(pods) if pods else 0
+        cordoned = self.cordoned()
+        self.gateway.say(
+            queued=0 if pods else self.in_flight,
+            thinking=self.in_flight if pods else 0,
+            arrivals=self.in_flight,
+            replicas={
+                pod: ReplicaSignals(
+                    ready=True,
+                    cordoned=pod in cordoned,
+                    phases=PhaseCounts(thinking=share),
+                    engine=EngineSignals(running=share, waiting=0, kv_usage=0.1, age_seconds=0.5),
+                )
+                for pod in pods
+            },
+        )
+        return self.fleet.replicas()
+
+    def cordoned(self) -> set[str]:
+        """Replicas that the gateways were told to spare, which they do at once."""
+        data = self.fleet.get("configmap", names.runtime_name("r1"))["data"]
+        return set(json.loads(data[names.DIRECTIVE_KEY])["cordoned"])
+
+    def becomes(self, size: int) -> None:
+        """Until the fleet has this size."""
+        eventually(lambda: self.size() == size, SETTLES_SECONDS, f"{size} replicas")
+
+    def stays(self, size: int) -> None:
+        """The fleet has this size all the while."""
+        end = time.monotonic() + NOT_YET_SECONDS
+        while time.monotonic() < end:
+            assert self.size() == size
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def gateway(namespace: str) -> Iterator[StandInGateway]:
+    with StandInGateway(GATEWAY_IP, f"{namespace}/r1") as server:
+        yield server
+
+
+@pytest.fixture
+def scaled(
+    request: pytest.FixtureRequest,
+    control_plane: ClusterClient,
+    namespace: str,
+    running: Operator,
+    gateway: StandInGateway,
+) -> Scaled:
+    """A service with the scaling that the test is parametrized with."""
+    service = deepcopy(SERVICE)
+    service["spec"] |= {"scaling": dict(request.param)}
+    if request.param.get("mode") == "Manual":
+        service["spec"]["replicas"] = 2
+    control_plane.apply(service, "-n", namespace)
+    fleet = Fleet(control_plane, namespace)
+    eventually(lambda: fleet.pods(names.COMPONENT_GATEWAY), 20)
+    fleet.make_ready(names.COMPONENT_GATEWAY, GATEWAY_IP)
+    made = Scaled(fleet, gateway)
+    eventually(
+        lambda: made.size() >= 0 and fleet.condition("SignalsAvailable")["status"] == "True",
+        20,
+        "signals come",
+    )
+    return made
+
+
+AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+ONE_AT_MOST = [{"type": "Pods", "value": 1, "periodSeconds": LONG}]
+
+
+def starting(**scaling: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "scaled", [{"maxReplicas": 4, "behavior": AT_ONCE} | scaling], indirect=True, ids=[""]
+    )
+
+
+@starting(minReplicas=2)
+def test_never_fewer_than_the_minimum(scaled: Scaled) -> None:
+    scaled.stays(2)
+    scaled.change({"minReplicas": 3})
+    scaled.becomes(3)
+    scaled.change({"minReplicas": 1})
+    scaled.becomes(1)
+
+
+@starting(maxReplicas=2)
+def test_never_more_than_the_maximum(scaled: Scaled) -> None:
+    scaled.in_flight = 5 * SEATS
+    scaled.becomes(2)
+    scaled.stays(2)
+    scaled.change({"maxReplicas": 3})
+    scaled.becomes(3)
+
+
+@starting(minReplicas=0, scaleToZeroAfterSeconds=10)
+def test_an_idle_service_goes_to_zero_and_wakes(scaled: Scaled) -> None:
+    scaled.in_flight = 1
+    scaled.becomes(1)
+    scaled.in_flight = 0
+    scaled.stays(1)
+    scaled.becomes(0)
+    scaled.in_flight = 1
+    scaled.becomes(1)
+
+
+@starting(behavior={"scaleUp": {"stabilizationWindowSeconds": LONG}})
+def test_growth_waits_for_the_scale_up_window(scaled: Scaled) -> None:
+    scaled.in_flight = 2 * SEATS
+    scaled.stays(1)
+    scaled.change({"behavior": {"scaleUp": {"stabilizationWindowSeconds": 0}}})
+    eventually(lambda: scaled.size() > 1, SETTLES_SECONDS, "growth")
+
+
+@starting(behavior={"scaleUp": {"policies": ONE_AT_MOST}})
+def test_growth_keeps_to_the_scale_up_policies(scaled: Scaled) -> None:
+    scaled.in_flight = 5 * SEATS
+    scaled.becomes(2)
+    scaled.stays(2)
+    often = [{"type": "Pods", "value": 1, "periodSeconds": 2}]
+    scaled.change({"behavior": {"scaleUp": {"policies": often}}})
+    scaled.becomes(3)
+    scaled.change({"behavior": {"scaleUp": {"policies": ONE_AT_MOST}}})
+    scaled.stays(scaled.size())
+
+
+@starting(
+    behavior={"scaleUp": {"policies": [{"type": "Percent", "value": 100, "periodSeconds": LONG}]}}
+)
+def test_growth_by_percent_is_of_the_size_at_the_beginning(scaled: Scaled) -> None:
+    scaled.in_flight = 5 * SEATS
+    scaled.becomes(2)
+    scaled.stays(2)
+    triple = [{"type": "Percent", "value": 200, "periodSeconds": LONG}]
+    scaled.change({"behavior": {"scaleUp": {"policies": triple}}})
+    scaled.becomes(3)
+    scaled.stays(3)
+
+
+@starting(minReplicas=3, behavior={"scaleDown": {"stabilizationWindowSeconds": LONG}})
+def test_shrinking_waits_for_the_scale_down_window(scaled: Scaled) -> None:
+    scaled.becomes(3)
+    scaled.change({"minReplicas": 1})
+    scaled.stays(3)
+    scaled.change({"behavior": AT_ONCE})
+    scaled.becomes(1)
+
+
+@starting(
+    minReplicas=4,
+    behavior={"scaleDown": {"stabilizationWindowSeconds": 0, "policies": ONE_AT_MOST}},
+)
+def test_shrinking_keeps_to_the_scale_down_policies(scaled: Scaled) -> None:
+    scaled.becomes(4)
+    scaled.change({"minReplicas": 1})
+    scaled.becomes(3)
+    scaled.stays(3)
+    half = [{"type": "Percent", "value": 50, "periodSeconds": LONG}]
+    scaled.change({"behavior": {"scaleDown": {"policies": half}}})
+    scaled.becomes(2)
+    scaled.stays(2)
+    often = [{"type": "Percent", "value": 50, "periodSeconds": 2}]
+    scaled.change({"behavior": {"scaleDown": {"policies": often}}})
+    scaled.becomes(1)
+
+
+@starting(mode="Manual")
+def test_in_manual_a_person_sets_the_replicas(scaled: Scaled) -> None:
+    scaled.in_flight = 5 * SEATS
+    scaled.becomes(2)
+    scaled.stays(2)
+    scaled.change({}, replicas=3)
+    scaled.becomes(3)
+    scaled.change({"mode": "Auto"}, replicas=None)
+    scaled.becomes(4)
