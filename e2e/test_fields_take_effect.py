@@ -253,13 +253,13 @@ def test_an_answer_ends_at_its_maximum(service: Service) -> None:
 
 
 def test_load_pushes_the_budget_to_the_floor_no_further(service: Service) -> None:
-    service.set({"thinking": {"budget": {"maxTokens": 700, "floorTokens": 120}}})
-    assert soon(service, 700).status == 200
-    answers = service.ask_together(6 * SEATS, 900, 10)
+    service.set({"thinking": {"budget": {"maxTokens": 400, "floorTokens": 100}}})
+    assert soon(service, 400).status == 200
+    answers = service.ask_together(5 * SEATS, 900, 10)
     assert {answer.status for answer in answers} == {200}
-    assert about(min(answer.thinking_tokens for answer in answers), 120)
+    assert about(min(answer.thinking_tokens for answer in answers), 100)
     assert {answer.finish_reason for answer in answers} == {"stop"}
-    assert soon(service, 700).status == 200
+    assert soon(service, 400).status == 200
 
 
 def test_each_indicator_is_scored_against_its_threshold(service: Service) -> None:
@@ -366,3 +366,9 @@ def test_none_of_it_has_touched_a_model_pod(service: Service) -> None:
     assert service.pods("model") == service.model_pods
     (name,) = service.model_pods
     assert service.get("pod", name)["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_operator_has_lacked_no_right(service: Service, operator: str) -> None:
+    logs = service.cluster.kubectl("logs", "-n", operator, "deployment/thinkscale").stdout
+    assert "Started" in logs
+    assert "forbidden" not in logs.lower()
