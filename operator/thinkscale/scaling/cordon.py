@@ -16,7 +16,7 @@ from thinkscale.scaling.evidence import Evidence, Trust
 
 TRANSIT_SECONDS: Final = 3.0
 ENGINE_FRESH_SECONDS: Final = 15.0
-MOST_VICTIMS: Final = 64
+MOST_VICTIMS: Final = 32
 """At a time; bounds the directive and the memory."""
 
 

@@ -1,6 +1,6 @@
 """How long a new replica takes to become ready, learnt from those that did.
 
-The 32 that became ready last are remembered by name, so that one replica is one sample however
+The 16 that became ready last are remembered by name, so that one replica is one sample however
 often it is seen. Planning uses the 90th percentile: a replica that comes late is a miss, one that
 comes early costs little. Before anything was learnt the prior is the declared `startupSeconds`,
 clipped to five minutes: that field is a limit for giving up, generous by nature.
@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from thinkscale.model.observation import ReplicaView
 
-KEPT: Final = 32
+KEPT: Final = 16
 QUANTILE: Final = 0.9
 PRIOR_LONGEST_SECONDS: Final = 300.0
 ENOUGH_TO_JUDGE: Final = 3
@@ -34,7 +34,7 @@ LeadTimes: TypeAlias = tuple[Warmed, ...]
 
 
 def observe(known: LeadTimes, now: float, replicas: Iterable[ReplicaView]) -> LeadTimes:
-    """Add the replicas that became ready; the newest 32 are kept."""
+    """Add the replicas that became ready; the newest 16 are kept."""
     names = {warmed.name for warmed in known}
     new = [
         Warmed(

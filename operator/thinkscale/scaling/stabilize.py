@@ -9,7 +9,7 @@ distinct wish, however often the law ticks.
 
 from typing import Final, TypeAlias
 
-KEPT: Final = 64
+KEPT: Final = 32
 
 Wish: TypeAlias = tuple[float, int]
 """When it was wished (Unix seconds), and how many replicas."""

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from thinkscale.model.intent import Behavior, StepPolicy
 
-KEPT: Final = 64
+KEPT: Final = 32
 
 Change: TypeAlias = tuple[float, int]
 """When the new size was seen (Unix seconds), and by how many replicas it differs."""

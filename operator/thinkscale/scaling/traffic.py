@@ -1,7 +1,7 @@
 """What the last minute of traffic says: the arrival rate, its trend, and the pace of a token.
 
-Samples of the gateways' totals are kept at most every two seconds for 75 s, and totals between two
-samples are interpolated, so that a law that ticks more often does not see other rates.
+Samples of the gateways' totals are kept at most every three seconds for 75 s, and totals between
+two samples are interpolated, so that a law that ticks more often does not see other rates.
 
 A trend is extrapolated only where it stands out of Poisson noise by two sigma: with 12 against 20
 arrivals in two half windows the difference, 8, is below 2·sqrt(32) = 11.3, hence noise; with 20
@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from thinkscale.model.observation import MergedSignals
 
-SPACING_SECONDS: Final = 2.0
+SPACING_SECONDS: Final = 3.0
 KEPT_SECONDS: Final = 75.0
 RATE_WINDOW_SECONDS: Final = 30.0
 TREND_WINDOW_SECONDS: Final = 60.0
@@ -63,7 +63,7 @@ def observe(history: Traffic, at: float, signals: MergedSignals) -> Traffic:
         arrivals=counters.arrivals,
         tokens=counters.thinking_tokens + counters.answer_tokens,
         active=active,
-        active_seconds=integral,
+        active_seconds=round(integral, 3),
     )
     if len(history) >= 2 and history[-1].at - history[-2].at < SPACING_SECONDS:
         history = history[:-1]

@@ -15,7 +15,19 @@ from tests.unit.scaling.builders import (
 from tests.unit.scaling.narration import Story
 from thinkscale.model.observation import FleetView
 from thinkscale.model.signals import SloCounts
-from thinkscale.scaling import State
+from thinkscale.scaling import (
+    State,
+    attainment,
+    cordon,
+    lead_time,
+    stabilize,
+    steps,
+    traffic,
+)
+from thinkscale.scaling.attainment import SloHistory
+from thinkscale.scaling.lead_time import Warmed
+from thinkscale.scaling.life_table import Lengths
+from thinkscale.scaling.traffic import TrafficSample
 
 
 @pytest.mark.parametrize(
@@ -107,6 +119,39 @@ def test_the_state_stays_under_32_kilobytes_whatever_happens():
         if i % 20 == 0:
             written = json.dumps(story.state.to_json())
             assert len(written) < 32_000
+
+
+def test_a_memory_full_to_the_brim_is_under_32_kilobytes():
+    """Every bounded part at its bound, with long names and large counts."""
+    pod, when = "a-service-with-a-rather-long-name-model-5d8f7c9b6d-x2x4z", 1_764_000_000.123
+    history = SloHistory(
+        window_seconds=3600.0,
+        counted_good=10**9,
+        counted_bad=10**8,
+        buckets=((when, 123_456, 65_432),) * (attainment.BUCKETS + 1),
+    )
+    sample = TrafficSample(
+        at=when, arrivals=10**8, tokens=10**11, active=999, active_seconds=123_456.123
+    )
+    kept = round(traffic.KEPT_SECONDS / traffic.SPACING_SECONDS) + 3
+    state = State(
+        epoch="0123456789ab",
+        slos={f"an-objective-of-the-service-{i:02d}": history for i in range(16)},
+        cordon={f"{pod}{i}": when for i in range(cordon.MOST_VICTIMS)},
+        ups=((when, 123),) * (stabilize.KEPT + 1),
+        downs=((when, 123),) * (stabilize.KEPT + 1),
+        changes=((when, -123),) * steps.KEPT,
+        lead_times=(Warmed(name=pod, ready_at=when, seconds=123.456),) * lead_time.KEPT,
+        traffic=(sample,) * kept,
+        lengths=Lengths(
+            exposure_tokens=(123_456_789.123,) * 45,
+            ends=(123_456.123,) * 45,
+            counted_exposure=(10**11,) * 45,
+            counted_ends=(10**8,) * 45,
+        ),
+        latency=((when, (10**6,) * 32),) * 8,
+    )
+    assert len(json.dumps(state.to_json())) < 32_000
 
 
 def test_the_same_tick_decides_the_same():
