@@ -12,7 +12,7 @@ from thinkscale.model.observation import MergedSignals, Observation
 from thinkscale.model.reading import Absent, Failed, Value, fresh
 
 FRESH_SECONDS: Final = 15.0
-FLEET_FRESH_SECONDS: Final = 90.0
+FLEET_FRESH_SECONDS: Final = 120.0
 """Of the replicas: a watch is silent while nothing changes, but for about one bookmark a minute."""
 
 

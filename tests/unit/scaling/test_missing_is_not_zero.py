@@ -91,7 +91,7 @@ def test_fewer_gateways_heard_than_expected_is_partial_too():
 
 def test_replicas_that_were_not_read_for_a_while_do_not_leave():
     story = Story(make_intent(down_window=0.0))
-    fleet = Value(value=make_fleet(4), age_seconds=120.0, source="kubernetes")
+    fleet = Value(value=make_fleet(4), age_seconds=121.0, source="kubernetes")
     assert story.see(0, observe(fleet, make_signals())).replicas == Hold(at=4)
 
 
