@@ -24,6 +24,11 @@ class ClientGone(Exception):
 class Client(Protocol):
     """Where a request's stream goes. Everything raises `ClientGone` when there is nobody left."""
 
+    @property
+    def began(self) -> bool:
+        """The HTTP status is out: an error can only be told inside the stream."""
+        ...
+
     async def begin(self, headers: Mapping[str, str]) -> None:
         """The engine accepted it. May be called again by a second attempt."""
         ...
@@ -45,6 +50,11 @@ class StreamingClient:
         self._request = request
         self._last = last
         self._response: web.StreamResponse | None = None
+
+    @property
+    def began(self) -> bool:
+        """Whether the headers are out."""
+        return self._response is not None
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers."""
@@ -89,6 +99,11 @@ class WaitingClient:
     def __init__(self, route: Route) -> None:
         self._whole = Aggregator(route)
         self._headers: Mapping[str, str] = {}
+
+    @property
+    def began(self) -> bool:
+        """Never: everything is sent at the end."""
+        return False
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""

@@ -129,14 +129,17 @@ class Exchange:
         return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
 
     def _judge(self, chunk: Chunk, parts: Parts) -> Verdict:
-        if not parts.counted and (parts.thinking_text or parts.answer_text):
+        blind = not parts.counted and (parts.thinking_text or parts.answer_text)
+        if blind or (self._keeps_ids and not self._prompt and parts.counted):
             self._budget.observe_only()  # without ids there is nothing to go on from
         thinking, answer = measure(parts)
         return self._budget.judge(
             thinking,
             answer,
             closed=parts.closed,
-            finished=chunk.finish_reason == "stop" and self.splitter.phase is Phase.THINKING,
+            finished=self.splitter.phase is Phase.THINKING
+            and chunk.finish_reason == "stop"
+            and chunk.stop_reason is None,  # else the client's own stop string ended it
         )
 
     def _take(self, parts: Parts, ids: Sequence[int] | None) -> None:

@@ -100,7 +100,7 @@ async def serve(options: argparse.Namespace, source: Source) -> None:
         await _listen(api.application(), options.host, options.port),
         await _listen(Admin(gateway).application(), options.host, options.admin_port),
     ]
-    logger.info("Serving", extra={"port": options.port, "admin_port": options.admin_port})
+    logger.info("Serving port=%d admin_port=%d", options.port, options.admin_port)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(source.run(gateway)),
@@ -125,7 +125,7 @@ async def _listen(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 async def _drain(gateway: Gateway, runner: web.AppRunner, delay_seconds: float) -> None:
     gateway.draining = True
-    logger.info("Draining", extra={"in_flight": gateway.ledger.in_flight})
+    logger.info("Draining in_flight=%d", gateway.ledger.in_flight)
     await asyncio.sleep(delay_seconds)
     for site in tuple(runner.sites):
         await site.stop()

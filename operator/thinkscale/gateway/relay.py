@@ -323,7 +323,7 @@ class Relay:
 
     async def _fail(self, message: str) -> web.StreamResponse:
         self.outcome = Outcome.FAILED
-        if not self._sent:
+        if not self._client.began:
             return refusal(message, "Bad Gateway", 502)
         assert self.exchange is not None
         await self._client.send(self.exchange.fail(error_body(message, "Bad Gateway", 502)))
@@ -337,6 +337,8 @@ class Relay:
         now = self._gateway.clock()
         if response.status >= 500 and not last and self._gateway.router.another(replica.name, now):
             raise Broken("the model server is ill")
+        if self._client.began:
+            return await self._fail(f"the model server refused: {body.decode(errors='replace')}")
         ill = response.status >= 500 or response.status == 429
         self.outcome = Outcome.FAILED if ill else Outcome.REFUSED
         return web.Response(
@@ -355,6 +357,7 @@ class Relay:
         ).limit
         self._native = self._native_budget(replica, limit)
         self._headers["x-thinkscale-budget"] = self._mode(limit, False)
+        self._gateway.ledger.budget.applied += limit is not None
         body = self._dialect.plain_body(
             self._request.body, model=self._config.model, native_budget=self._native
         )

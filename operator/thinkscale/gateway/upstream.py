@@ -67,9 +67,7 @@ class Upstream:
     def forget(self, names: Sequence[str]) -> None:
         """These replicas are gone."""
         for name in names:
-            task = self._tags.pop(name, None)
-            if task is not None:
-                task.cancel()
+            self._tags.pop(name, None)  # not cancelled: a request may be waiting for it
 
     @property
     def asked(self) -> set[str]:

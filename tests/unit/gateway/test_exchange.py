@@ -243,3 +243,27 @@ def test_text_that_cannot_be_told_is_left_out_together_with_its_ids() -> None:
     assert exchange.trimmed(None) == b""
     exchange.turned()
     assert exchange.continuation(VllmRequests(), "m")["prompt"] == [*PROMPT, *TAGS.closing_ids]
+
+
+def test_without_the_prompts_ids_nothing_is_cut() -> None:
+    """There would be nothing to go on from: the thought is left alone, and the answer comes."""
+    exchange = exchange_of(Route.CHAT, limit=2)
+    stream = PureEngine([2], "reasoning").stream(
+        [10, 11, 12, 13, CLOSE, 20, EOS], chat=True, identity="x"
+    )
+    stream = stream.replace(b'"prompt_token_ids"', b'"something_else"')
+    thinking, content, reasons, _ = told(run_stage(exchange, stream, 100))
+    assert (thinking, content, reasons) == (text_of([10, 11, 12, 13]), text_of([20]), ["stop"])
+
+
+def test_a_stop_string_inside_the_thought_is_the_clients_will() -> None:
+    """A minimum does not argue with it."""
+    exchange = exchange_of(Route.CHAT, limit=None, minimum=50)
+    stream = PureEngine([2], "reasoning").stream([10, 11, 12, EOS], chat=True, identity="x")
+    stream = stream.replace(
+        b'"finish_reason":"stop"', b'"finish_reason":"stop","stop_reason":" w12"'
+    )
+    thinking, _, reasons, _ = told(run_stage(exchange, stream, 100))
+    assert exchange.done
+    assert reasons == ["stop"]
+    assert thinking == text_of([10, 11, 12])

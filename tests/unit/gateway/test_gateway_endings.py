@@ -4,7 +4,8 @@ end.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,52 @@ async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
         await asyncio.sleep(0.02)
 
 
+@asynccontextmanager
+async def engine_of(handler: Any) -> AsyncIterator[str]:
+    """A server with one behaviour, which no real engine can be made to show; its address."""
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def hang_up(request: web.Request) -> web.StreamResponse:
+    """Accept, and break off before the first byte of the body."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+async def test_a_stream_that_breaks_before_its_first_byte_is_tried_elsewhere(setup: Any) -> None:
+    await setup.arrange("c")
+    async with engine_of(hang_up) as url:
+        listed = [{"name": "aa", "url": url}, {"name": "c", "url": setup.emulators[2].url}]
+        setup.gateway.write("replicas.json", listed)
+        await setup.until(lambda s: "aa" in s["replicas"])
+        answer = await setup.stream(**chat(5, 3))
+    assert len(answer.content.split()) == 3
+    assert answer.done
+
+
+async def test_one_that_breaks_everywhere_ends_with_an_error_inside_the_stream(setup: Any) -> None:
+    await setup.arrange("c")
+    async with engine_of(hang_up) as url:
+        setup.gateway.write("replicas.json", [{"name": "aa", "url": url}])
+        await setup.until(lambda s: set(s["replicas"]) == {"aa"})
+        streamed = await setup.stream(**chat(5, 3))
+        whole = await setup.post(**{**chat(5, 3), "stream": False})
+    assert streamed.status == 200
+    assert [event["error"]["code"] for event in streamed.events] == [502]
+    assert whole.status == 502
+
+
 async def test_a_silent_engine_does_not_hold_a_client_for_ever(setup: Any, impatient: Any) -> None:
     gone = asyncio.Event()
 
@@ -99,16 +146,9 @@ async def test_a_silent_engine_does_not_hold_a_client_for_ever(setup: Any, impat
             gone.set()
         return response
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", silent)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    impatient.write(
-        "replicas.json", [{"name": "r", "url": f"http://127.0.0.1:{runner.addresses[0][1]}"}]
-    )
     impatient.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 1})
-    try:
+    async with engine_of(silent) as url:
+        impatient.write("replicas.json", [{"name": "r", "url": url}])
         await until_ready(setup.session, impatient.admin)
         async with setup.session.post(
             impatient.url + "/v1/chat/completions", json=chat(1, 1)
@@ -116,8 +156,6 @@ async def test_a_silent_engine_does_not_hold_a_client_for_ever(setup: Any, impat
             text = await asyncio.wait_for(response.text(), 5)
         assert '"code":502' in text
         await asyncio.wait_for(gone.wait(), 1)
-    finally:
-        await runner.cleanup()
 
 
 async def test_on_sigterm_streams_finish_and_no_new_connection_is_taken(
