@@ -163,6 +163,10 @@ def test_a_cut_thought_and_its_answer_read_as_one_stream(
     usage = events[-1]["usage"]
     assert usage["completion_tokens_details"]["reasoning_tokens"] == len(kept) if kept else True
     assert exchange.account.thinking == len(kept)
+    tags = len(TAGS.closing_ids) if kept != thought else len([CLOSE, 6])
+    assert exchange.account.completion == len(kept) + tags + len(answer) + len([EOS])
+    if kept != thought:
+        assert usage["completion_tokens"] == exchange.account.completion
     assert b"token_ids" not in out
 
 
