@@ -11,6 +11,12 @@ from e2e.harness.keeper import CGROUP_ROOT
 
 _CONTROLLERS_V2 = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb")
 
+CPU_SHARES = 16_384
+"""Weight of all nodes together. A process outside has 1,024 by itself, so at the default of 1,024
+all pods of a run would share what a single busy process outside gets, and an emulated engine would
+miss its steps whenever anything else runs.
+"""
+
 
 def create(run_group: str, node: str) -> str:
     """Make the groups of a node; returns the path that the kubelet takes as its root."""
@@ -33,6 +39,8 @@ def _create_in(hierarchy: Path, run_group: str, node: str) -> None:
         for name in ("cpuset.cpus", "cpuset.mems"):
             if (group / name).exists():
                 (group / name).write_text((group.parent / name).read_text())
+    if (shares := hierarchy / run_group / "cpu.shares").exists():
+        shares.write_text(str(CPU_SHARES))
 
 
 def _create_unified(run_group: str, node: str) -> None:
@@ -43,3 +51,5 @@ def _create_unified(run_group: str, node: str) -> None:
         (parent / "cgroup.subtree_control").write_text(wanted)
         parent = parent / name
         parent.mkdir(exist_ok=True)
+    if (weight := CGROUP_ROOT / run_group / "cpu.weight").exists():
+        weight.write_text(str(CPU_SHARES // 1024 * 100))
