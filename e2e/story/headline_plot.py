@@ -45,7 +45,7 @@ def draw(path: Path, result: Result) -> None:
             x=0.012, ha="left", fontsize=11.5, fontweight="bold", color=INK,
         )  # fmt: skip
         figure.align_ylabels()
-        figure.tight_layout(rect=(0, 0, 0.83, 1), h_pad=0.6)
+        figure.tight_layout(h_pad=0.6)
         figure.savefig(path, dpi=150)
         pyplot.close(figure)
 

@@ -119,4 +119,4 @@ def test_a_fleet_of_fixed_size_differs_only_in_who_scales_it() -> None:
 
 def test_the_objective_is_read_from_the_yaml() -> None:
     (slo,) = slos_of(manifest())
-    assert (slo.threshold_seconds, slo.per_token_seconds, slo.objective_percent) == (10, 0.045, 95)
+    assert (slo.threshold_seconds, slo.per_token_seconds, slo.objective_percent) == (12, 0.045, 95)
