@@ -84,8 +84,6 @@ class Api:
 
     def _relay(self, request: web.Request, config: GatewayConfig, parsed: ClientRequest) -> Relay:
         headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
-        if parsed.stripped:
-            headers["x-thinkscale-stripped"] = ", ".join(parsed.stripped)
         client: Client = WaitingClient(parsed.route)
         if parsed.stream:
             client = StreamingClient(request, last=self._gateway.draining)

@@ -19,7 +19,8 @@ from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.exchange import Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
-from thinkscale.gateway.request import ClientRequest, effective_budget
+from thinkscale.gateway.plan import BudgetPlan, plan_budget
+from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.routing import QueueFull, Replica
 from thinkscale.gateway.shape import error_body
 from thinkscale.gateway.slo import Outcome
@@ -49,7 +50,9 @@ class Relay:
         headers: Mapping[str, str],
         silence: tuple[float, float],
     ) -> None:
-        """`silence`: seconds that an engine may be silent before the first token, and after it."""
+        """`headers`: the client's own that go on to the engine. `silence`: seconds that an engine
+        may be silent before the first token, and after it.
+        """
         self.outcome = Outcome.CANCELLED
         self.flight: Flight = gateway.arrive()
         self.exchange: Exchange | None = None
@@ -65,6 +68,8 @@ class Relay:
         self._response: aiohttp.ClientResponse | None = None
         self._budget = BudgetMachine(limit=None)
         self._native: int | None = None
+        self._told: dict[str, str] = {}
+        self._applied = False
         self._thought_over = False
         self._violated = False
         self._sent = False
@@ -143,53 +148,32 @@ class Relay:
     async def _prepare(self, replica: Replica) -> None:
         """Decide the budget, now that the request is about to be sent."""
         tags = await self._upstream.tags(replica, self._dialect, self._config.model)
-        request, config = self._request, self._config
-        budget = effective_budget(request.asked_budget, config, self._gateway.allowed_now())
-        forceable = not request.uncontinuable and bool(tags.closing_ids)
-        extendable = (
-            config.min_tokens > 0
-            and forceable
-            and tags.close_id is not None
-            and bool(tags.nudge_ids)
-        )
-        self._native = self._native_budget(replica, budget.limit)
-        self._budget = BudgetMachine(
-            limit=budget.limit,
-            declared=budget.declared,
-            minimum=config.min_tokens if extendable else 0,
-            answer_limit=config.answer_max_tokens,
-            native=self._native,
-            can_force=forceable,
-            can_extend=extendable,
-        )
-        self.flight.limit = budget.limit
-        self._gateway.ledger.budget.applied += budget.limit is not None and self.exchange is None
-        self.exchange = self._new_exchange(
-            tags, keeps_ids=extendable or (forceable and budget.limit is not None)
-        )
-        self._headers["x-thinkscale-budget"] = self._mode(budget.limit, forceable)
-        if budget.limit is not None:
-            self._headers["x-thinkscale-budget-tokens"] = str(budget.limit)
-
-    def _new_exchange(self, tags: Tags, *, keeps_ids: bool) -> Exchange:
-        return Exchange(
+        plan = self._plan(replica, tags)
+        self._budget = plan.machine()
+        self.exchange = Exchange(
             self._request,
             self._budget,
             tags,
             model=self._config.model,
             stops_when_exhausted=self._config.on_exhausted == "Stop",
-            keeps_ids=keeps_ids,
+            keeps_ids=plan.keeps_ids,
         )
 
-    def _native_budget(self, replica: Replica, limit: int | None) -> int | None:
-        return None if replica.name in self._gateway.without_native_budget else limit
-
-    def _mode(self, limit: int | None, forceable: bool) -> str:
-        if limit is None:
-            return "none"
-        if forceable:
-            return "forced"
-        return "native" if self._native is not None else "observed"
+    def _plan(self, replica: Replica, tags: Tags) -> BudgetPlan:
+        plan = plan_budget(
+            self._request,
+            self._config,
+            tags,
+            allowed_now=self._gateway.allowed_now(),
+            engine_has_native=replica.name not in self._gateway.without_native_budget,
+        )
+        self._native = plan.native
+        self.flight.limit = plan.limit
+        self._told = plan.headers()
+        if not self._applied and plan.limit is not None:
+            self._applied = True
+            self._gateway.ledger.budget.applied += 1
+        return plan
 
     async def _open(self, replica: Replica) -> aiohttp.ClientResponse:
         body = self._dialect.first_body(
@@ -203,9 +187,7 @@ class Relay:
             return response
         # The server was started without native budgets: here we enforce them alone.
         self._gateway.without_native_budget.add(replica.name)
-        self._native = self._budget.native = None
-        mode = self._mode(self._budget.limit, self._headers["x-thinkscale-budget"] == "forced")
-        self._headers["x-thinkscale-budget"] = mode
+        await self._prepare(replica)
         return await self._open(replica)
 
     async def _post(
@@ -213,19 +195,13 @@ class Relay:
     ) -> aiohttp.ClientResponse:
         self._close()
         self._watch()
-        self._response = await self._upstream.post(replica, route, body, self._upstream_headers())
+        self._response = await self._upstream.post(replica, route, body, self._headers)
         return self._response
 
-    def _upstream_headers(self) -> dict[str, str]:
-        return {
-            name: value
-            for name, value in self._headers.items()
-            if not name.startswith("x-thinkscale")
-        }
-
     def _answer_headers(self, replica: Replica) -> dict[str, str]:
-        ours = {n: v for n, v in self._headers.items() if n.startswith("x-thinkscale")}
-        return {**ours, "x-thinkscale-replica": replica.name}
+        stripped = self._request.stripped
+        told = {"x-thinkscale-stripped": ", ".join(stripped)} if stripped else {}
+        return {**self._told, **told, "x-thinkscale-replica": replica.name}
 
     def _watch(self) -> None:
         began = self.exchange is not None and self.exchange.began
@@ -352,12 +328,7 @@ class Relay:
 
     async def _plain(self, replica: Replica, *, last: bool) -> web.StreamResponse:
         """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
-        limit = effective_budget(
-            self._request.asked_budget, self._config, self._gateway.allowed_now()
-        ).limit
-        self._native = self._native_budget(replica, limit)
-        self._headers["x-thinkscale-budget"] = self._mode(limit, False)
-        self._gateway.ledger.budget.applied += limit is not None
+        self._plan(replica, Tags())
         body = self._dialect.plain_body(
             self._request.body, model=self._config.model, native_budget=self._native
         )

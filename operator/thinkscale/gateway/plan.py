@@ -1,0 +1,96 @@
+"""Decides how one request's budget is held, at the moment when it is about to be sent. Pure.
+
+Three powers may be there or not: the engine's native budget, a raw continuation (which the request
+and the engine must allow), and a closing tag of one token (which a minimum needs). The mode says
+which of them holds the budget, and the client is told.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from thinkscale.engines.dialect import Tags
+from thinkscale.gateway.budget import BudgetMachine
+from thinkscale.gateway.request import ClientRequest, effective_budget
+from thinkscale.model.gateway_config import GatewayConfig
+
+
+class Mode(StrEnum):
+    """Who holds the budget; the value of the header `x-thinkscale-budget`."""
+
+    NONE = "none"
+    """There is no budget."""
+    FORCED = "forced"
+    """We do, exactly, if the engine does not."""
+    NATIVE = "native"
+    """The engine alone."""
+    OBSERVED = "observed"
+    """Nobody: it is only counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetPlan:
+    """How the budget of one request is held."""
+
+    limit: int | None
+    declared: int | None
+    minimum: int
+    """0 where it cannot be held."""
+    answer_limit: int | None
+    forceable: bool
+    native: int | None
+    """What is sent to the engine."""
+
+    @property
+    def mode(self) -> Mode:
+        """Who holds it."""
+        if self.limit is None:
+            return Mode.NONE
+        if self.forceable:
+            return Mode.FORCED
+        return Mode.OBSERVED if self.native is None else Mode.NATIVE
+
+    @property
+    def keeps_ids(self) -> bool:
+        """A continuation may become necessary: what was generated must be remembered."""
+        return self.minimum > 0 or (self.forceable and self.limit is not None)
+
+    def headers(self) -> dict[str, str]:
+        """What the client is told."""
+        told = {"x-thinkscale-budget": self.mode.value}
+        if self.limit is not None:
+            told["x-thinkscale-budget-tokens"] = str(self.limit)
+        return told
+
+    def machine(self) -> BudgetMachine:
+        """The machine that holds it."""
+        return BudgetMachine(
+            limit=self.limit,
+            declared=self.declared,
+            minimum=self.minimum,
+            answer_limit=self.answer_limit,
+            native=self.native,
+            can_force=self.forceable,
+            can_extend=self.minimum > 0,
+        )
+
+
+def plan_budget(
+    request: ClientRequest,
+    config: GatewayConfig,
+    tags: Tags,
+    *,
+    allowed_now: int | None,
+    engine_has_native: bool,
+) -> BudgetPlan:
+    """Plan for this request at this engine, with what load allows now."""
+    budget = effective_budget(request.asked_budget, config, allowed_now)
+    forceable = request.streamable and not request.uncontinuable and bool(tags.closing_ids)
+    extendable = forceable and tags.close_id is not None and bool(tags.nudge_ids)
+    return BudgetPlan(
+        limit=budget.limit,
+        declared=budget.declared,
+        minimum=config.min_tokens if extendable else 0,
+        answer_limit=config.answer_max_tokens,
+        forceable=forceable,
+        native=budget.limit if engine_has_native else None,
+    )
