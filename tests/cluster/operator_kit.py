@@ -24,6 +24,7 @@ from typing import Any
 from aiohttp import web
 
 from e2e.harness import ClusterClient, eventually
+from tests.cluster.crd_inputs import install_crd
 from thinkscale.api import names
 from thinkscale.model.signals import Counters, GatewaySignals, PhaseCounts, ReplicaSignals
 
@@ -117,6 +118,11 @@ def operator(cluster: ClusterClient, log: Path, *arguments: str) -> Iterator[Ope
     finally:
         if running.process.poll() is None:
             running.kill()
+
+
+def define(cluster: ClusterClient) -> None:
+    """The resource's definition, established (kubectl cannot wait before it has a status)."""
+    eventually(lambda: install_crd(cluster) or True, 30, "the CRD is established")
 
 
 def kubeconfig_of(cluster: ClusterClient) -> Path:

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from e2e.harness import ClusterClient, eventually
-from tests.cluster.crd_inputs import install_crd
-from tests.cluster.operator_kit import SERVICE, Fleet, operator
+from tests.cluster.operator_kit import SERVICE, Fleet, define, operator
 from thinkscale.api import names
 
 Pod = dict[str, Any]
@@ -217,6 +216,7 @@ def everything_tolerated(field: str) -> Callable[[Pod], Any]:
     return lambda pod: next(t[field] for t in pod["spec"]["tolerations"] if "key" not in t)
 
 
+NAMESPACE = "(the namespace, after which the test names what is not namespaced)"
 REACHES: list[tuple[str, Callable[[Pod], Any], Any]] = [
     ("spec.model.uri", in_engine("args", 0), "acme/large"),
     ("spec.model.revision", flag("revision"), "711ad2ea"),
@@ -237,6 +237,7 @@ REACHES: list[tuple[str, Callable[[Pod], Any], Any]] = [
         "weights",
     ),
     ("spec.model.cache.mountPath", variable("HF_HOME", "value"), "/kept/huggingface"),
+    ("spec.engine.type", in_engine("readinessProbe", "httpGet", "path"), "/health"),
     ("spec.engine.image", in_engine("image"), "localhost/engine:rich"),
     ("spec.engine.command[]", in_engine("command"), ["serve", "it"]),
     ("spec.engine.args[]", in_engine("args", -1), "--seed=7"),
@@ -407,6 +408,16 @@ REACHES: list[tuple[str, Callable[[Pod], Any], Any]] = [
         spread("nodeTaintsPolicy"),
         "Honor",
     ),
+    (
+        "spec.engine.podTemplate.spec.priorityClassName",
+        at("spec", "priorityClassName"),
+        NAMESPACE,
+    ),
+    (
+        "spec.engine.podTemplate.spec.runtimeClassName",
+        at("spec", "runtimeClassName"),
+        NAMESPACE,
+    ),
     ("spec.engine.podTemplate.spec.volumes[].name", volume("dir", "name"), "dir"),
     (
         "spec.engine.podTemplate.spec.volumes[].configMap.name",
@@ -510,7 +521,7 @@ def pods(
     control_plane: ClusterClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Pod]]:
     """A model pod of the rich service, one of the bare one, one with a model on a claim."""
-    install_crd(control_plane)
+    define(control_plane)
     namespace = f"t-{uuid.uuid4().hex[:8]}"
     control_plane.kubectl("create", "namespace", namespace)
     control_plane.kubectl("create", "serviceaccount", "models", "-n", namespace)
@@ -548,7 +559,11 @@ def pods(
 def test_field_reaches_the_model_pods(
     pods: dict[str, Pod], path: str, find: Callable[[Pod], Any], expected: Any
 ) -> None:
+    if expected == NAMESPACE:
+        expected = pods["rich"]["metadata"]["namespace"]
     assert find(pods["rich"]) == expected
+    if path == "spec.engine.type":
+        return  # VLLM is its only value: the bare pod is spoken to in the same way
     try:
         bare = find(pods["bare"])
     except (KeyError, IndexError, StopIteration):
@@ -557,24 +572,12 @@ def test_field_reaches_the_model_pods(
 
 
 def test_the_engines_type_decides_how_it_is_spoken_to(pods: dict[str, Pod]) -> None:
-    """`spec.engine.type`: VLLM is the only value, and these are its words."""
     container = engine(pods["rich"])
     assert container["readinessProbe"]["httpGet"]["path"] == "/health"
     command = container["lifecycle"]["preStop"]["exec"]["command"]
     assert command[:2] == ["python3", "-c"]
     assert "vllm:num_requests_" in command[2]
     assert container["args"][-2:] == ["--shutdown-timeout=40", "--seed=7"]
-
-
-def test_names_of_the_cluster_reach_the_model_pods(pods: dict[str, Pod]) -> None:
-    """`spec.engine.podTemplate.spec.priorityClassName` and
-    `spec.engine.podTemplate.spec.runtimeClassName`.
-    """
-    namespace = pods["rich"]["metadata"]["namespace"]
-    assert pods["rich"]["spec"]["priorityClassName"] == namespace
-    assert pods["rich"]["spec"]["priority"] == 7
-    assert pods["rich"]["spec"]["runtimeClassName"] == namespace
-    assert "runtimeClassName" not in pods["bare"]["spec"]
 
 
 def test_a_model_on_a_claim_is_mounted_and_served_from_there(pods: dict[str, Pod]) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from e2e.harness import ClusterClient, eventually
-from tests.cluster.crd_inputs import install_crd
-from tests.cluster.operator_kit import SERVICE, Fleet, Operator, operator
+from tests.cluster.operator_kit import SERVICE, Fleet, Operator, define, operator
 from thinkscale.api import names
 
 OWNED = {
@@ -33,7 +32,7 @@ KINDS = "deployments,services,configmaps,pdb,serviceaccounts,roles,rolebindings"
 def running(
     control_plane: ClusterClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
-    install_crd(control_plane)
+    define(control_plane)
     with operator(control_plane, tmp_path_factory.mktemp("operator") / "log") as process:
         yield process
 

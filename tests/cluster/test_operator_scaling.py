@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from e2e.harness import ClusterClient, eventually
-from tests.cluster.crd_inputs import install_crd
 from tests.cluster.operator_kit import (
     SERVICE,
     Fleet,
     Operator,
     StandInGateway,
+    define,
     name_of,
     operator,
     ready_status,
@@ -33,7 +33,7 @@ GATEWAY_IP = "127.0.7.1"
 def running(
     control_plane: ClusterClient, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
-    install_crd(control_plane)
+    define(control_plane)
     log = tmp_path_factory.mktemp("operator") / "log"
     with operator(control_plane, log, f"--namespaces={namespace}") as process:
         yield process
@@ -170,7 +170,7 @@ def test_a_restarted_operator_keeps_the_size_that_it_finds(
     gateway: StandInGateway,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    install_crd(control_plane)
+    define(control_plane)
     log = tmp_path_factory.mktemp("operator") / "log"
     only = f"--namespaces={namespace}"
     with operator(control_plane, log, only) as first:
