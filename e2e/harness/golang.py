@@ -43,6 +43,8 @@ class GoModule:
     def linker_flags(self) -> str:
         """Flags for `-ldflags`; a server that does not know its version fails version checks."""
         flags = "-s -w"
+        if self.name == "helm":
+            return flags + self._helm_flags()
         if self.name != "kubernetes":
             return flags
         version = pinned_version(self.directory / "go.mod", "k8s.io/kubernetes")
@@ -57,6 +59,17 @@ class GoModule:
                 "buildDate": _BUILD_DATE,
             }
             flags += "".join(f" -X {package}.{name}={value}" for name, value in values.items())
+        return flags
+
+    def _helm_flags(self) -> str:
+        """As Helm's own Makefile: without them `helm template` takes the cluster for v1.20."""
+        go_mod = self.directory / "go.mod"
+        version = pinned_version(go_mod, "helm.sh/helm/v3")
+        minor = pinned_version(go_mod, "k8s.io/client-go").split(".")[1]
+        flags = f" -X helm.sh/helm/v3/internal/version.version={version}"
+        for package in ("lint/rules", "chartutil"):
+            flags += f" -X helm.sh/helm/v3/pkg/{package}.k8sVersionMajor=1"
+            flags += f" -X helm.sh/helm/v3/pkg/{package}.k8sVersionMinor={minor}"
         return flags
 
 
