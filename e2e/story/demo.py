@@ -144,7 +144,8 @@ def tell(
             run.outcomes(), samples, slos, setup_seconds=setup_seconds, run_seconds=run.now()
         )
         if lag is not None:
-            summary["emulator_void"] = lag.void
+            summary["emulator_lag_p99_seconds"] = lag.p99_seconds
+            summary["void"] = lag.void
     finish(args, console, directory, summary, slos, samples, run)
     return summary
 
@@ -201,6 +202,11 @@ def finish(
     )
     print(drawn)
     print("\n".join(spoken(summary, slos)))
+    if summary.get("void"):
+        print(
+            "void            the machine was too busy for the emulated model servers "
+            f"({summary['emulator_lag_p99_seconds'] * 1000:.1f} ms late, p99): believe no latency"
+        )
     for outcome in [outcome for outcome in outcomes if outcome.failed][:5]:
         print(f"failed          request {outcome.index}: {outcome.status} {outcome.error}")
     print(f"picture         {picture.relative_to(ROOT)}")

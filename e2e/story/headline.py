@@ -159,7 +159,8 @@ def _play(
         probes=list(probing[0].outcomes()) if probing else [],
         victims=victims(drain.looks),
         void=lag.void,
-        emulators_asked=lag.asked,
+        emulator_lag_p99_seconds=lag.p99_seconds,
+        emulator_steps=lag.steps,
         run_seconds=traffic.now(),
     )
 

@@ -84,8 +84,9 @@ class Result:
     slo: Slo
     probes: list[Outcome]
     victims: list[Victim]
-    void: list[str]
-    emulators_asked: int
+    void: bool
+    emulator_lag_p99_seconds: float
+    emulator_steps: int
     run_seconds: float
 
     def row(self, fleet: Fleet) -> dict[str, Any]:
@@ -120,8 +121,9 @@ class Result:
                     for v in self.victims
                 ],
             },
-            "emulators_asked": self.emulators_asked,
-            "emulators_void": self.void,
+            "void": self.void,
+            "emulator_lag_p99_seconds": self.emulator_lag_p99_seconds,
+            "emulator_steps": self.emulator_steps,
             "generator_lag_p99_seconds": round(lags, 4),
             "run_seconds": round(self.run_seconds, 1),
         }
@@ -178,9 +180,10 @@ def _drain_problems(result: Result) -> list[str]:
 
 
 def _void_problems(result: Result) -> list[str]:
-    if result.emulators_asked == 0:
+    if result.emulator_steps == 0:
         return ["no emulator told how punctual it was"]
-    return [f"the machine was too slow: {', '.join(result.void)} void"] if result.void else []
+    late = f"{result.emulator_lag_p99_seconds * 1000:.1f} ms"
+    return [f"the machine was too slow: engine steps ended {late} late (p99)"] * result.void
 
 
 def spoken(result: Result) -> list[str]:

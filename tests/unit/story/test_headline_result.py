@@ -67,8 +67,9 @@ def good(**changes: Any) -> Result:
         "slo": SLO,
         "probes": outcomes("probe", 0)[:4],
         "victims": [VICTIM],
-        "void": [],
-        "emulators_asked": 12,
+        "void": False,
+        "emulator_lag_p99_seconds": 0.002,
+        "emulator_steps": 20_000,
         "run_seconds": 200.0,
     }
     return Result(**{**fields, **changes})
@@ -111,8 +112,8 @@ def broken(**changes: Any) -> list[Outcome]:
             good(victims=[VICTIM, dataclasses.replace(VICTIM, terminating_second=120.0)]),
             "told to go before it was idle",
         ),
-        (good(void=["long-1"]), "the machine was too slow: long-1 void"),
-        (good(emulators_asked=0), "no emulator told"),
+        (good(void=True, emulator_lag_p99_seconds=0.0091), "too slow: engine steps ended 9.1 ms"),
+        (good(emulator_steps=0), "no emulator told"),
     ],
 )
 def test_each_way_to_be_untrue_is_named(result: Result, words: str) -> None:

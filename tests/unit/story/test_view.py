@@ -4,7 +4,6 @@ import io
 
 from rich.console import Console
 
-from e2e.story.lag import is_void
 from e2e.story.outcomes import Outcome, Slo
 from e2e.story.sampling import Sample
 from e2e.story.view import DecisionLog, Moment, View, cells
@@ -67,9 +66,3 @@ def test_on_a_terminal_the_table_the_decisions_and_the_commands_are_drawn() -> N
     View(console, moment, [SLO], commands=["kubectl get rsvc -w"]).run(lambda: True)
     for shown in ("thinking", "ready/desired", "ThinkingOccupancy", "kubectl get rsvc -w"):
         assert shown.lower() in text.getvalue().lower()
-
-
-def test_a_void_emulator_is_recognised_by_its_own_metric() -> None:
-    assert is_void("# TYPE thinkscale_emulator_void gauge\nthinkscale_emulator_void 1.0\n")
-    assert not is_void('thinkscale_emulator_void{model="m"} 0.0\n')
-    assert not is_void("")
