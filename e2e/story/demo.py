@@ -57,7 +57,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     environment = os.environ
     parser.add_argument("--keep", action="store_true", default=environment.get("KEEP") == "1")
-    parser.add_argument("--cluster", default=environment.get("DEMO_CLUSTER", "local"),
+    parser.add_argument("--cluster", default=environment.get("DEMO_CLUSTER") or "local",
                         choices=["local", "existing"])  # fmt: skip
     parser.add_argument("--image", default=environment.get("DEMO_IMAGE", ""))
     parser.add_argument("--json", type=Path, default=environment.get("JSON") or None)

@@ -19,6 +19,9 @@ TITLES = {
     "hpa-concurrency": "HPA on concurrency",
 }
 BIN_SECONDS = 5
+KEY = (
+    "line: desired replicas; area: ready ones; red tick: a late request, at the second it was sent"
+)
 HEADROOM = 1.35
 """Above the highest replica count, for the ticks of late requests."""
 
@@ -37,9 +40,9 @@ def draw(path: Path, result: Result) -> None:
         highest = max(result.row(fleet)["peak_replicas"] for fleet in result.fleets)
         for panel, fleet in zip(axes[1:], result.fleets, strict=True):
             draw_fleet(panel, result, fleet, highest)
-        last = max(outcome.end for some in result.outcomes.values() for outcome in some)
-        axes[-1].set_xlim(0, max(last, *(probe.end for probe in result.probes), 1) + 5)
-        axes[-1].set_xlabel("seconds into the run")
+        draw_probes(axes[1 + [fleet.name for fleet in result.fleets].index("long")], result)
+        axes[-1].set_xlim(0, max(series[-1].second for series in result.samples.values()))
+        axes[-1].set_xlabel(f"seconds into the run\n{KEY}")
         figure.suptitle(
             "The same requests at the same times; what differs is how long the model thinks",
             x=0.012, ha="left", fontsize=11.5, fontweight="bold", color=INK,
@@ -48,6 +51,24 @@ def draw(path: Path, result: Result) -> None:
         figure.tight_layout(h_pad=0.6)
         figure.savefig(path, dpi=150)
         pyplot.close(figure)
+
+
+def draw_probes(axes: Any, result: Result) -> None:
+    """When the very long requests came, and that nobody was given up before they were done."""
+    if not result.probes:
+        return
+    finished = sum(not probe.failed for probe in result.probes)
+    sent = result.probes[0].intended
+    done = max(probe.end for probe in result.probes)
+    axes.annotate(
+        "", (sent, 1.0), (done, 1.0), xycoords=("data", "axes fraction"),
+        arrowprops={"arrowstyle": "|-|, widthA=0.25, widthB=0.25", "color": INK, "linewidth": 0.8},
+    )  # fmt: skip
+    axes.text(
+        (sent + done) / 2, 0.97,
+        f"{len(result.probes)} requests of {done - sent:.0f} s, one per replica; {finished} finished",
+        transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7.5, color=INK,
+    )  # fmt: skip
 
 
 def draw_arrivals(axes: Any, result: Result) -> None:
@@ -70,7 +91,7 @@ def draw_fleet(axes: Any, result: Result, fleet: Fleet, highest: int) -> None:
     late = [o.intended for o in result.outcomes[fleet.name] if missed(o, result.slo)]
     axes.vlines(late, highest * 1.12, highest * HEADROOM, color=RED, linewidth=0.9)
     axes.set_ylim(0, highest * HEADROOM)
-    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+    axes.set_yticks(range(0, highest + 1, 2 if highest < 9 else 4))
     axes.set_ylabel("replicas")
     row = result.row(fleet)
     _beside(
