@@ -1,0 +1,203 @@
+"""What a resource is rendered to: valid Kubernetes objects, and what the user wrote wins."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from thinkscale.api import names
+from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.errors import SpecInvalid
+from thinkscale.model.intent import Mode
+from thinkscale.resources.gateway import GatewayImage, gateway_objects
+from thinkscale.resources.intent import gateway_config_of, initial_replicas, intent_of
+from thinkscale.resources.model_pods import model_pod_template, model_source
+from thinkscale.resources.objects import Object
+from thinkscale.resources.runtime import runtime_config_map
+from thinkscale.resources.workload import (
+    model_deployment,
+    model_support,
+    pin_of,
+    rolling_inputs,
+)
+
+IMAGE = GatewayImage(reference="registry.example/thinkscale:1")
+ENGINE: dict[str, Any] = {"image": "engine:1", "contextTokens": 4096}
+
+
+def service(**spec: Any) -> ReasoningService:
+    base = {
+        "model": {"uri": "hf://acme/r1"},
+        "engine": ENGINE,
+        "scaling": {"maxReplicas": 4},
+    }
+    return ReasoningService.model_validate(
+        {
+            "metadata": {"name": "r1", "namespace": "ns", "uid": "u1", "generation": 3},
+            "spec": base | spec,
+        }
+    )
+
+
+def everything(made: ReasoningService) -> list[Object]:
+    return [
+        *model_support(made),
+        *gateway_objects(made, IMAGE),
+        runtime_config_map(made, {"config.json": "{}"}),
+        model_deployment(made, pin_of(made, {}), 2),
+    ]
+
+
+RICH = service(
+    model={"uri": "hf://acme/r1", "cache": {"claimName": "c"}},
+    engine=ENGINE | {"gpus": {"count": 2}, "resources": {"requests": {"cpu": 8}}},
+    gateway={"resources": {"limits": {"memory": "2Gi"}}},
+)
+
+
+@pytest.mark.parametrize("made", [service(), RICH], ids=["bare", "rich"])
+def test_every_object_is_valid_strictly(made: ReasoningService) -> None:
+    for thing in everything(made):
+        kubernetes_validate.validate(thing, "1.33", strict=True)
+
+
+def test_every_object_is_named_labelled_and_owned() -> None:
+    made = everything(service())
+    seen = {(thing["kind"], thing["metadata"]["name"]) for thing in made}
+    assert len(seen) == len(made) == 11
+    for thing in made:
+        metadata = thing["metadata"]
+        assert metadata["namespace"] == "ns"
+        assert metadata["labels"][names.SERVICE_LABEL] == "r1"
+        assert metadata["ownerReferences"][0]["uid"] == "u1"
+
+
+def test_a_template_of_an_older_operator_is_kept_while_what_rolls_is_the_same() -> None:
+    pin = pin_of(service(), {})
+    older = pin.annotations() | {names.PINNED_TEMPLATE: '{"spec":{"older":true}}'}
+    assert pin_of(service(scaling={"maxReplicas": 9}), older).template == {"spec": {"older": True}}
+    changed = service(engine=ENGINE | {"image": "engine:2"})
+    assert pin_of(changed, older).template == model_pod_template(changed)
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '"text"', "{}"])
+def test_a_damaged_pin_is_rendered_anew(damaged: str) -> None:
+    pin = pin_of(service(), {})
+    annotations = pin.annotations() | {names.PINNED_TEMPLATE: damaged}
+    assert pin_of(service(), annotations) == pin
+
+
+def test_writing_a_default_out_rolls_nothing() -> None:
+    """So a later CRD, which writes more defaults into stored objects, rolls nothing either."""
+    written = ENGINE | {"maxConcurrentRequests": 128, "gpus": {"count": 1}, "args": [], "env": []}
+    assert rolling_inputs(service(engine=written)) == rolling_inputs(service())
+
+
+def test_the_replicas_are_always_stated() -> None:
+    for replicas in (0, 1, 7):
+        deployment = model_deployment(service(), pin_of(service(), {}), replicas)
+        assert deployment["spec"]["replicas"] == replicas
+
+
+def test_a_variable_that_the_user_sets_is_the_users() -> None:
+    made = service(
+        model={"uri": "hf://acme/r1", "cache": {"claimName": "c", "mountPath": "/c"}},
+        engine=ENGINE | {"env": [{"name": "HF_HOME", "value": "/mine"}]},
+    )
+    env = model_pod_template(made)["spec"]["containers"][0]["env"]
+    assert env == [
+        {"name": "VLLM_CACHE_ROOT", "value": "/c/vllm"},
+        {"name": "HF_HOME", "value": "/mine"},
+    ]
+
+
+def test_shared_memory_of_the_users_own_is_not_mounted_over() -> None:
+    mounts = [{"name": "shm", "mountPath": "/dev/shm"}]
+    volumes = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "9Gi"}}]
+    made = service(
+        engine=ENGINE
+        | {
+            "gpus": {"count": 2},
+            "volumeMounts": mounts,
+            "podTemplate": {"spec": {"volumes": volumes}},
+        }
+    )
+    pod = model_pod_template(made)["spec"]
+    assert pod["containers"][0]["volumeMounts"] == mounts
+    assert pod["volumes"] == volumes
+
+
+def test_a_gateway_lives_as_long_as_the_streams_that_a_replica_may_finish() -> None:
+    made = service(engine=ENGINE | {"drainSeconds": 100})
+    model = model_pod_template(made)["spec"]["terminationGracePeriodSeconds"]
+    (deployment,) = [o for o in gateway_objects(made, IMAGE) if o["kind"] == "Deployment"]
+    grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= model >= 100
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("hf://acme/r1", ("acme/r1", None)),
+        ("pvc://claim/a/b", ("/models/a/b", "claim")),
+        ("pvc://claim", ("/models", "claim")),
+    ],
+)
+def test_where_a_model_comes_from(uri: str, expected: tuple[str, str | None]) -> None:
+    assert model_source(service(model={"uri": uri}).spec.model) == expected
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/x", "acme/r1", "pvc:///x"])
+def test_a_model_from_nowhere_is_refused(uri: str) -> None:
+    with pytest.raises(SpecInvalid, match=r"spec\.model\.uri"):
+        model_source(service(model={"uri": uri}).spec.model)
+
+
+def test_the_intent_speaks_seconds_and_fractions() -> None:
+    slo = {
+        "name": "first",
+        "indicator": "TimeToFirstAnswer",
+        "thresholdMilliseconds": 9500,
+        "perTokenMilliseconds": 45,
+        "objectivePercent": "99.5",
+        "windowSeconds": 600,
+    }
+    policies = [
+        {"type": "Percent", "value": 25, "periodSeconds": 60},
+        {"type": "Pods", "value": 2, "periodSeconds": 30},
+    ]
+    intent = intent_of(
+        service(
+            slos=[slo],
+            thinking={"budget": {"maxTokens": 500}},
+            scaling={"maxReplicas": 4, "behavior": {"scaleDown": {"policies": policies}}},
+        )
+    )
+    (objective,) = intent.objectives
+    assert (objective.threshold_seconds, objective.per_token_seconds) == (9.5, 0.045)
+    assert objective.objective == pytest.approx(0.995)
+    assert intent.scale_up.stabilization_window_seconds == 0
+    assert intent.scale_down.stabilization_window_seconds == 300
+    assert [(p.percent, p.pods) for p in intent.scale_down.policies] == [(25, None), (None, 2)]
+    assert intent.budget.floor_tokens == 500, "brown-out is opt-in"
+    assert (intent.service, intent.generation) == ("ns/r1", 3)
+
+
+def test_a_workload_is_born_at_the_minimum_or_at_what_a_person_says() -> None:
+    auto = intent_of(service(scaling={"minReplicas": 2, "maxReplicas": 4}))
+    assert initial_replicas(auto) == 2
+    manual = intent_of(service(replicas=3, scaling={"mode": "Manual", "maxReplicas": 4}))
+    assert manual.mode is Mode.MANUAL
+    assert initial_replicas(manual) == 3
+
+
+def test_a_gateway_is_told_what_it_needs() -> None:
+    made = service(
+        model={"uri": "hf://acme/r1", "name": "public"},
+        thinking={"budget": {"minTokens": 5, "maxTokens": 500}, "defaultMaxTokens": 100},
+        answer={"maxTokens": 50},
+    )
+    config = gateway_config_of(made)
+    assert (config.service, config.model) == ("ns/r1", "public")
+    assert (config.min_tokens, config.max_tokens, config.default_max_tokens) == (5, 500, 100)
+    assert (config.answer_max_tokens, config.seats_per_replica) == (50, 128)
