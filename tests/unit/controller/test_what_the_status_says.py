@@ -1,0 +1,242 @@
+"""The status out of one tick: conditions, words, and what is worth a write."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from thinkscale.api.conditions import ConditionType, get
+from thinkscale.api.status import LastDecision, ReasoningServiceStatus
+from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.controller.known import Rollout
+from thinkscale.controller.status import Seen, is_urgent, status_of
+from thinkscale.controller.trouble import Trouble
+from thinkscale.model.ages import BINS
+from thinkscale.model.decision import Decision, Hold, LimitedBy, Reason
+from thinkscale.model.directive import Directive
+from thinkscale.model.observation import (
+    FleetView,
+    MergedSignals,
+    Observation,
+    ReplicaState,
+    ReplicaView,
+)
+from thinkscale.model.reading import Absent, Failed, Reading, Value
+from thinkscale.model.signals import (
+    BudgetSignals,
+    Counters,
+    Histogram,
+    LifeTableCounts,
+    PhaseCounts,
+)
+from thinkscale.resources.intent import intent_of
+
+NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
+SLO = {
+    "name": "first",
+    "indicator": "TimeToFirstAnswer",
+    "thresholdMilliseconds": 9000,
+    "objectivePercent": "99",
+}
+SERVICE = ReasoningService.model_validate(
+    {
+        "metadata": {"name": "r1", "namespace": "ns", "uid": "u", "generation": 4},
+        "spec": {
+            "model": {"uri": "hf://a/b"},
+            "engine": {"image": "e", "contextTokens": 4096, "gpus": {"count": 2}},
+            "thinking": {"budget": {"maxTokens": 1000, "floorTokens": 200}},
+            "slos": [SLO],
+            "scaling": {"maxReplicas": 9},
+        },
+    }
+)
+
+
+def signals(depth: int = 5, effective: int | None = None) -> Value[MergedSignals]:
+    merged = MergedSignals(
+        phases=PhaseCounts(thinking=depth),
+        held=0,
+        oldest_held_seconds=0,
+        thinking_ages=(0,) * BINS,
+        life_table=LifeTableCounts(),
+        slos={},
+        counters=Counters(),
+        ttfa_seconds=Histogram(),
+        ttft_seconds=Histogram(),
+        fastest_token_seconds=None,
+        replicas={},
+        budget=BudgetSignals(effective_max_tokens=effective),
+    )
+    return Value(value=merged, age_seconds=1, source="gateways")
+
+
+def fleet(*states: ReplicaState, desired: int | None = None) -> FleetView:
+    replicas = tuple(
+        ReplicaView(name=f"p{i}", state=state, age_seconds=9) for i, state in enumerate(states)
+    )
+    return FleetView(
+        replicas=replicas, desired=len(states) if desired is None else desired, rolling=False
+    )
+
+
+def decision(**fields: Any) -> Decision:
+    base: dict[str, Any] = {
+        "id": "d1",
+        "replicas": Hold(at=2),
+        "wanted": 2,
+        "cordon": frozenset(),
+        "retire": (),
+        "directive": Directive(id="d1", issued_at=NOW),
+        "next_tick_seconds": 15,
+        "reason": Reason.STEADY,
+        "message": "all is well",
+        "limited_by": LimitedBy.NONE,
+        "numbers": {"backlog_seconds": 6.234, "first_answer_p95_seconds": 3.4567},
+        "attained": {"first": 0.995},
+    }
+    return Decision(**(base | fields))
+
+
+def seen(reading: Reading[MergedSignals] | None = None, **fields: Any) -> Seen:
+    view = fields.get("fleet", fleet(ReplicaState.READY, ReplicaState.READY))
+    base: dict[str, Any] = {
+        "service": SERVICE,
+        "intent": intent_of(SERVICE),
+        "observation": Observation(
+            fleet=Value(value=view, age_seconds=0, source="kubernetes"),
+            signals=reading or signals(),
+            epoch="e",
+            gateways_expected=1,
+            gateways_heard=1,
+        ),
+        "fleet": view,
+        "decision": decision(),
+        "rollout": Rollout(replicas=2, existing=2, ready=2, updated=2, current=True, failure=""),
+        "gateways_ready": 1,
+        "trouble": None,
+        "unattainable": "",
+        "scaled": None,
+    }
+    return Seen(**(base | fields))
+
+
+def told(made: Seen, type_: ConditionType) -> tuple[str, str]:
+    condition = get(status_of(made, ReasoningServiceStatus(), NOW).conditions, type_)
+    assert condition is not None
+    return condition.status, condition.reason
+
+
+def test_numbers_are_rounded_and_in_the_units_of_their_names() -> None:
+    status = status_of(seen(), ReasoningServiceStatus(), NOW)
+    assert (status.replicas, status.ready_replicas, status.desired_replicas) == (2, 2, 2)
+    assert (status.gpus, status.thinking_depth, status.backlog_seconds) == (4, 5, 6)
+    assert status.first_answer_p95_milliseconds == 3500
+    assert status.effective_max_tokens == 1000
+    assert [(s.name, s.attained_percent) for s in status.slos] == [("first", "99.5")]
+    assert (status.url, status.observed_generation) == ("http://r1.ns/v1", 4)
+
+
+def test_every_condition_is_always_there() -> None:
+    status = status_of(seen(), ReasoningServiceStatus(), NOW)
+    assert {c.type for c in status.conditions} == {str(t) for t in ConditionType}
+    assert {c.observed_generation for c in status.conditions} == {4}
+
+
+@pytest.mark.parametrize(
+    ("made", "type_", "expected"),
+    [
+        (seen(), ConditionType.READY, ("True", "Serving")),
+        (seen(gateways_ready=0), ConditionType.READY, ("False", "GatewayNotReady")),
+        (
+            seen(fleet=fleet(ReplicaState.WARMING)),
+            ConditionType.READY,
+            ("False", "NoReadyReplica"),
+        ),
+        (seen(fleet=fleet()), ConditionType.READY, ("True", "Asleep")),
+        (seen(), ConditionType.RECONCILING, ("False", "Reconciled")),
+        (seen(rollout=None), ConditionType.RECONCILING, ("True", "Creating")),
+        (
+            seen(
+                rollout=Rollout(
+                    replicas=2, existing=3, ready=2, updated=1, current=True, failure=""
+                )
+            ),
+            ConditionType.RECONCILING,
+            ("True", "Rolling"),
+        ),
+        (
+            seen(fleet=fleet(ReplicaState.READY, ReplicaState.WARMING)),
+            ConditionType.RECONCILING,
+            ("True", "Scaling"),
+        ),
+        (
+            seen(trouble=Trouble(reason="Unschedulable", message="no node")),
+            ConditionType.STALLED,
+            ("True", "Unschedulable"),
+        ),
+        (seen(), ConditionType.STALLED, ("False", "Progressing")),
+        (seen(), ConditionType.SCALING_ACTIVE, ("True", "Steady")),
+        (
+            seen(Failed(error="x", age_seconds=20, source="gateways")),
+            ConditionType.SCALING_ACTIVE,
+            ("False", "SignalsStale"),
+        ),
+        (
+            seen(decision=decision(limited_by=LimitedBy.MAX_REPLICAS)),
+            ConditionType.SCALING_LIMITED,
+            ("True", "MaxReplicas"),
+        ),
+        (seen(), ConditionType.SCALING_LIMITED, ("False", "WithinLimits")),
+        (seen(), ConditionType.SLOS_MET, ("True", "Attained")),
+        (
+            seen(decision=decision(attained={"first": 0.98})),
+            ConditionType.SLOS_MET,
+            ("False", "Missed"),
+        ),
+        (seen(decision=decision(attained={})), ConditionType.SLOS_MET, ("Unknown", "NoRequests")),
+        (seen(unattainable="never"), ConditionType.SLOS_MET, ("False", "Unattainable")),
+        (seen(), ConditionType.BUDGET_REDUCED, ("False", "Declared")),
+        (seen(signals(effective=300)), ConditionType.BUDGET_REDUCED, ("True", "BrownOut")),
+        (seen(), ConditionType.SIGNALS_AVAILABLE, ("True", "Fresh")),
+        (
+            seen(replace(signals(), complete=False)),
+            ConditionType.SIGNALS_AVAILABLE,
+            ("False", "SignalsPartial"),
+        ),
+        (
+            seen(Absent(reason="no gateway is running yet")),
+            ConditionType.SIGNALS_AVAILABLE,
+            ("False", "SignalsAbsent"),
+        ),
+    ],
+)
+def test_what_a_condition_says(made: Seen, type_: ConditionType, expected: tuple[str, str]) -> None:
+    assert told(made, type_) == expected
+
+
+def test_a_condition_keeps_the_time_of_its_last_flip() -> None:
+    first = status_of(seen(), ReasoningServiceStatus(), NOW)
+    later = NOW + timedelta(seconds=30)
+    same = status_of(seen(decision=decision(reason=Reason.OCCUPANCY)), first, later)
+    active = get(same.conditions, ConditionType.SCALING_ACTIVE)
+    assert active is not None
+    assert (active.reason, active.last_transition_time) == ("ThinkingOccupancy", NOW)
+
+
+def test_a_decision_that_changed_something_stays_until_the_next_that_does() -> None:
+    scaled = LastDecision(
+        id="d0", from_=1, to=2, reason="ThinkingBacklog", limited_by="None", message="m", time=NOW
+    )
+    first = status_of(seen(scaled=scaled), ReasoningServiceStatus(), NOW)
+    assert status_of(seen(), first, NOW).last_decision == scaled
+
+
+def test_numbers_that_always_move_are_not_urgent_and_a_replica_is() -> None:
+    before = status_of(seen(), ReasoningServiceStatus(), NOW)
+    ripple = status_of(seen(signals(depth=50)), before, NOW)
+    assert ripple != before
+    assert not is_urgent(before, ripple)
+    assert is_urgent(before, status_of(seen(fleet=fleet(ReplicaState.READY)), before, NOW))
+    stalled = seen(trouble=Trouble(reason="Unschedulable", message="no node"))
+    assert is_urgent(before, status_of(stalled, before, NOW))
