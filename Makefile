@@ -27,7 +27,7 @@ contracts: venv
 test: install test-unit test-cluster test-e2e   ## everything
 
 test-unit: venv     ## under a minute, no cluster
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit -n 3
 
 test-cluster: install   ## against a real kube-apiserver, no nodes
 	$(PYTEST) tests/cluster

@@ -223,16 +223,6 @@ class Setup:
         return answer
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loop_of_synchronous_tests() -> Iterator[None]:
-    """The looptime plugin asks for an event loop around synchronous tests too, and the one that
-    asyncio then makes is never closed: a later test is blamed for it.
-    """
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    loop.close()
-
 
 @pytest.fixture(scope="module")
 def emulator_flags() -> list[list[str]]:

@@ -47,7 +47,7 @@ from thinkscale.scaling.traffic import TrafficSample
         {"version": 1, "cordon": {"a": None}},
         {"version": 1, "wanted": object()},
     ],
-    ids=str,
+    ids=lambda garbage: repr(garbage).split(" at 0x")[0],
 )
 def test_what_is_not_a_state_is_the_initial_one(garbage: object):
     assert State.from_json(garbage) == State.initial()
