@@ -55,21 +55,25 @@ def resident_megabytes(pid: int) -> float:
 def over(process: Operator, seconds: int, gateways: list[StandInGateway], moving: bool) -> Any:
     """Cost of one period."""
     wander = random.Random(1)
-    depths = [4] * len(gateways)
-    begun, cpu, writes = time.monotonic(), cpu_seconds(process.process.pid), process.writes()
+    depths = [3] * len(gateways)
+    begun, cpu = time.monotonic(), cpu_seconds(process.process.pid)
+    writes, ticks = process.writes(), process.counts("ticks")
     arrivals = 0
     while time.monotonic() - begun < seconds:
         if moving:
             arrivals += 1
             for index, gateway in enumerate(gateways):
-                depths[index] = min(6, max(1, depths[index] + wander.choice((-1, 0, 1))))
+                depths[index] = min(4, max(1, depths[index] + wander.choice((-1, 0, 1))))
                 gateway.say(thinking=depths[index], answering=1, arrivals=arrivals)
         time.sleep(1)
     took = time.monotonic() - begun
     return {
         "cpu_percent_of_a_core": round(100 * (cpu_seconds(process.process.pid) - cpu) / took, 2),
         "rss_megabytes": round(resident_megabytes(process.process.pid), 1),
-        "writes_per_minute": round(60 * (process.writes() - writes) / took, 1),
+        "ticks_per_minute": round(60 * sum((process.counts("ticks") - ticks).values()) / took, 1),
+        "writes_per_minute": {
+            kind: round(60 * count / took, 1) for kind, count in (process.writes() - writes).items()
+        },
     }
 
 

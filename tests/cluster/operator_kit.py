@@ -8,6 +8,7 @@ included; the real gateway is tested with the operator on real nodes.
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import threading
 import time
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,11 +85,15 @@ class Operator:
         """Until everything was listed."""
         eventually(lambda: self.get("/readyz"), 20, "the operator is ready")
 
-    def writes(self) -> float:
-        """Writes to the API so far, by the operator's own count."""
-        lines = self.get("/metrics").splitlines()
-        counts = [line for line in lines if line.startswith("thinkscale_operator_writes_total")]
-        return sum(float(line.rpartition(" ")[2]) for line in counts)
+    def counts(self, what: str) -> Counter[str]:
+        """One of its counters so far, by the value of its label."""
+        pattern = rf'^thinkscale_operator_{what}_total{{\w+="(\w+)"}} (\S+)$'
+        found = re.findall(pattern, self.get("/metrics"), re.MULTILINE)
+        return Counter({label: int(float(value)) for label, value in found})
+
+    def writes(self) -> Counter[str]:
+        """Writes to the API so far, by kind, by the operator's own count."""
+        return self.counts("writes")
 
     def stop(self) -> float:
         """SIGTERM; returns the seconds it took to be gone, with exit code 0."""

@@ -1,7 +1,7 @@
 """Tells people: writes the status when it means something new, and posts events about it.
 
-A condition, a replica or a decision is written at once; numbers that always move are written every
-few seconds at most, and the caller is told when to come back.
+A condition, a replica or a decision is written at once; numbers that have moved far, every two
+seconds at most; the rest is refreshed twice a minute. The caller is told when to come back.
 """
 
 import time
@@ -14,7 +14,7 @@ from thinkscale.api.status import LastDecision, ReasoningServiceStatus
 from thinkscale.api.v1alpha1 import ObjectMeta
 from thinkscale.controller.events import EventPoster
 from thinkscale.controller.metrics import Metrics
-from thinkscale.controller.status import is_urgent
+from thinkscale.controller.status import has_moved, is_urgent
 from thinkscale.controller.trouble import Trouble
 from thinkscale.errors import ApiConflict, ApiNotFound
 from thinkscale.kube.client import KubeClient
@@ -22,6 +22,8 @@ from thinkscale.kube.resources import REASONING_SERVICES
 from thinkscale.model.decision import Decision
 
 STATUS_EVERY_SECONDS: Final = 2.0
+REFRESH_SECONDS: Final = 30.0
+"""Numbers that moved a little, and the numbers in messages."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,15 +61,17 @@ class Reporter:
         """Write the status that `make` makes of the last one, if it is worth it. Returns the
         seconds after which a status that was held back may be written (infinite: none was).
         """
-        told = self._told.setdefault(about.uid, _Told(status=stored, at=-STATUS_EVERY_SECONDS))
+        told = self._told.setdefault(about.uid, _Told(status=stored, at=-REFRESH_SECONDS))
         after = make(told.status)
         await self._warn(about, told, troubles)
         if after == told.status:
             return float("inf")
         now = self._clock()
-        rest = told.at + STATUS_EVERY_SECONDS - now
-        if rest > 0 and not is_urgent(told.status, after):
-            return rest
+        if not is_urgent(told.status, after):
+            moved = has_moved(told.status, after)
+            rest = told.at - now + (STATUS_EVERY_SECONDS if moved else REFRESH_SECONDS)
+            if rest > 0:
+                return rest
         try:
             await self._kube.apply(
                 REASONING_SERVICES, _manifest(about, after), subresource="status"

@@ -29,7 +29,7 @@ MOVING: Final = (
     "effective_max_tokens",
     "slos",
 )
-"""Fields that move all the time, and are worth a write only now and then."""
+"""Fields that move all the time, and are worth a write only when they have moved far."""
 
 Verdict = tuple[bool | None, str, str]
 """Status (None: Unknown), reason, message."""
@@ -110,6 +110,22 @@ def broken_status(
 def is_urgent(before: ReasoningServiceStatus, after: ReasoningServiceStatus) -> bool:
     """Whether anything but the always moving numbers differs (messages may carry numbers too)."""
     return _steady(before) != _steady(after)
+
+
+def has_moved(before: ReasoningServiceStatus, after: ReasoningServiceStatus) -> bool:
+    """Whether a number differs so much that somebody who looks would see another picture: by a
+    fifth, and by more than 2.
+    """
+    if before.slos != after.slos:
+        return True
+    pairs = [(getattr(before, name), getattr(after, name)) for name in MOVING if name != "slos"]
+    return any(_differs(one, other) for one, other in pairs)
+
+
+def _differs(one: int | None, other: int | None) -> bool:
+    if one is None or other is None:
+        return one is not other
+    return abs(one - other) > max(2, 0.2 * max(one, other))
 
 
 def _steady(status: ReasoningServiceStatus) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from thinkscale.api.conditions import ConditionType, get
 from thinkscale.api.status import LastDecision, ReasoningServiceStatus
 from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.controller.known import Rollout
-from thinkscale.controller.status import Seen, is_urgent, status_of
+from thinkscale.controller.status import Seen, has_moved, is_urgent, status_of
 from thinkscale.controller.trouble import Trouble
 from thinkscale.model.ages import BINS
 from thinkscale.model.decision import Decision, Hold, LimitedBy, Reason
@@ -240,3 +240,15 @@ def test_numbers_that_always_move_are_not_urgent_and_a_replica_is() -> None:
     assert is_urgent(before, status_of(seen(fleet=fleet(ReplicaState.READY)), before, NOW))
     stalled = seen(trouble=Trouble(reason="Unschedulable", message="no node"))
     assert is_urgent(before, status_of(stalled, before, NOW))
+
+
+def test_a_ripple_is_no_other_picture_and_a_fifth_is() -> None:
+    def depth(value: int) -> ReasoningServiceStatus:
+        return status_of(seen(signals(depth=value)), ReasoningServiceStatus(), NOW)
+
+    assert not has_moved(depth(3), depth(5)), "two requests"
+    assert has_moved(depth(3), depth(6))
+    assert not has_moved(depth(100), depth(119))
+    assert has_moved(depth(100), depth(126))
+    silent = status_of(seen(Absent(reason="none")), ReasoningServiceStatus(), NOW)
+    assert has_moved(silent, depth(0)), "a number where there was none"
