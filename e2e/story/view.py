@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -82,23 +83,24 @@ def cells(service: str, moment: Moment, slos: Sequence[Slo]) -> list[str]:
     ]
 
 
+# Two lines each: the table must fit a terminal of 90 columns.
 HEADINGS = (
     "service",
-    "ready/desired",
+    "ready/\ndesired",
     "GPUs",
     "depth",
     "backlog",
-    "p95 first answer",
-    "attained/objective",
-    "client saw",
+    "p95 first\nanswer",
+    "attained/\nobjective",
+    "client\nsaw",
     "budget",
-    "sent/done/failed",
+    "sent/done/\nfailed",
 )
 
 
 def table(moment: Moment, slos: Sequence[Slo]) -> Table:
     """The table of services."""
-    drawn = Table(expand=False, pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(HEADINGS):
         drawn.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
     for service in moment.samples:
@@ -109,7 +111,7 @@ def table(moment: Moment, slos: Sequence[Slo]) -> Table:
 def plain_line(service: str, moment: Moment, slos: Sequence[Slo]) -> str:
     """The same row as a line of text."""
     pairs = zip(HEADINGS[1:], cells(service, moment, slos)[1:], strict=True)
-    told = "  ".join(f"{heading} {value}" for heading, value in pairs)
+    told = "  ".join(f"{_on_one_line(heading)} {value}" for heading, value in pairs)
     return f"{moment.second:6.0f} s  {service}  {told}"
 
 
@@ -214,6 +216,10 @@ class Step:
     def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         mark = "✗" if failed else "✓"
         self._progress.say(f"  {mark} {self._what} ({time.monotonic() - self._begun:.1f} s)")
+
+
+def _on_one_line(heading: str) -> str:
+    return heading.replace("/\n", "/").replace("\n", " ")
 
 
 def _number(value: float | None, unit: str = "", digits: int = 0) -> str:

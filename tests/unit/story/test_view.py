@@ -6,7 +6,7 @@ from rich.console import Console
 
 from e2e.story.outcomes import Outcome, Slo
 from e2e.story.sampling import Sample
-from e2e.story.view import DecisionLog, Moment, View, cells
+from e2e.story.view import DecisionLog, Moment, View, cells, table
 
 SLO = Slo(
     name="first-answer", indicator="TimeToFirstAnswer", threshold_seconds=5, objective_percent=95
@@ -64,5 +64,14 @@ def test_on_a_terminal_the_table_the_decisions_and_the_commands_are_drawn() -> N
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=160)
     View(console, moment, [SLO], commands=["kubectl get rsvc -w"]).run(lambda: True)
-    for shown in ("thinking", "ready/desired", "ThinkingOccupancy", "kubectl get rsvc -w"):
-        assert shown.lower() in text.getvalue().lower()
+    for shown in ("98.2/95%", "ThinkingOccupancy", "kubectl get rsvc -w"):
+        assert shown in text.getvalue()
+
+
+def test_the_table_fits_a_terminal_of_ninety_columns() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=90)
+    console.print(table(moment(), [SLO]))
+    for shown in ("98.2/95%", "9/1/0", "desired", "objective"):
+        assert shown in text.getvalue()
+    assert "…" not in text.getvalue()
