@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     args = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Inherited as ignored by whatever a script starts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console(highlight=False)
     progress = Progress(console)
     try:
@@ -288,7 +290,9 @@ def _keep(place: Place, progress: Progress, directory: Path) -> None:
     else:
         progress.say(f"  kubectl get rsvc,pods -n {place.namespace}")
     progress.say(f"Stop it with Ctrl-C here, or with: kill {os.getpid()}")
-    signal.pause()
+    # To be told to stop is how this is meant to end, so it is no failure.
+    with suppress(KeyboardInterrupt, SystemExit):
+        signal.pause()
 
 
 if __name__ == "__main__":
