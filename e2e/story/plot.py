@@ -1,8 +1,9 @@
 """The run as a picture: a PNG for a README, and the same in the terminal.
 
-Three panels share the time axis: thinking depth (the signal), replicas desired and ready (the
-answer to it), and the time to the first answer of each request against its own limit. In the last
-one a request is drawn at the moment it was sent, and a late or failed one stands out.
+The panels share the time axis: thinking depth (the signal), replicas desired and ready and the
+thinking budget in force (the two answers to it), and the time to the first answer of each request
+against its own limit. In the last one a request is drawn at the moment it was sent, and a late or
+failed one stands out.
 """
 
 from collections.abc import Sequence
@@ -41,11 +42,12 @@ def draw_png(
     from matplotlib import pyplot
 
     with pyplot.rc_context(STYLE):
-        figure, (top, middle, bottom) = pyplot.subplots(
-            3, 1, figsize=(9, 6.6), sharex=True, height_ratios=(1, 1, 1.3)
+        figure, (top, middle, low, bottom) = pyplot.subplots(
+            4, 1, figsize=(9, 7.6), sharex=True, height_ratios=(1, 1, 0.6, 1.3)
         )
         draw_depth(top, samples)
         draw_replicas(middle, samples)
+        draw_budget(low, samples)
         draw_first_answers(bottom, outcomes, slo)
         bottom.set_xlabel("seconds into the run")
         end = max([s.second for s in samples] + [o.end for o in outcomes], default=1)
@@ -81,6 +83,15 @@ def draw_replicas(axes: Any, samples: Sequence[Sample]) -> None:
     axes.set_ylim(0, max([*desired, *ready, 1]) + 0.6)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="upper left", ncols=2)
+
+
+def draw_budget(axes: Any, samples: Sequence[Sample]) -> None:
+    """The effective budget: it falls only while new replicas cannot help yet."""
+    known = [(s.second, s.effective_max_tokens) for s in samples if s.effective_max_tokens]
+    seconds, tokens = [s for s, _ in known], [t for _, t in known]
+    axes.step(seconds, tokens, where="post", color=INK, linewidth=1.3)
+    axes.set_ylabel("budget\n(tokens)")
+    axes.set_ylim(0, max([*tokens, 1]) * 1.15)
 
 
 def draw_first_answers(axes: Any, outcomes: Sequence[Outcome], slo: Slo) -> None:
