@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from e2e.harness import ClusterClient
+from e2e.harness import ClusterClient, eventually
 
 CRD_FILE = Path(__file__).parents[2] / "crds" / "thinkscale.dev_reasoningservices.yaml"
 SMALLEST: dict[str, Any] = {
@@ -37,4 +37,6 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 def install_crd(cluster: ClusterClient) -> None:
     """Apply the committed CRD and wait until its resources can be written."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD_FILE))
+    # NB: `kubectl wait` ends at once with an error while a brand-new CRD has no status.
+    wait = ("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD_FILE))
+    eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, 30, "CRD established")

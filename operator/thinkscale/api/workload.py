@@ -1,8 +1,8 @@
 """What runs: the model and the engine that serves it.
 
-Everything in these two specs rolls the model pods when it changes, except the names that clients
-see; nothing outside of them does. The image has no default on purpose: an upgrade of the operator
-must never change what is served.
+Everything in these two specs rolls the model pods when it changes (the name that clients send too:
+it is an argument of the engine); nothing outside of them does. The image has no default on purpose:
+an upgrade of the operator must never change what is served.
 """
 
 from enum import StrEnum
