@@ -26,9 +26,9 @@ class QueueDiscipline(StrEnum):
 class BudgetRule(Wire):
     """The effective thinking budget as a function of load.
 
-    Load is (requests in flight of this gateway) / (seats of its ready, un-cordoned replicas). Up to
-    `load_low` the maximum holds; from `load_high` on, the floor; between them it falls
-    geometrically, so that each step withholds the same share.
+    Load is (requests in flight of this gateway) / (its share of the seats of the ready, un-cordoned
+    replicas). Up to `load_low` the maximum holds; from `load_high` on, the floor; between them it
+    falls geometrically, so that each step withholds the same share.
     """
 
     max_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -48,6 +48,8 @@ class Directive(Wire):
     id: str
     issued_at: datetime
     budget: BudgetRule = BudgetRule()
+    gateways: Annotated[int, Field(ge=1)] = 1
+    """Gateways that share the replicas: each counts on its share of the seats and of the ceiling."""
     admission_ceiling: Annotated[int, Field(ge=1)] | None = None
     """Requests that a gateway sends to one replica at most; the rest is held at the gateway. None:
     no ceiling.
