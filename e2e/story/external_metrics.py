@@ -102,6 +102,11 @@ class ExternalMetrics:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # NB: an APIService without its server keeps every namespace from being deleted.
+        for manifest in reversed(self._registration()):
+            self._cluster.kubectl(
+                "delete", "--ignore-not-found", "-f", "-", input=json.dumps(manifest), check=False
+            )
         self._server.shutdown()
         self._server.server_close()
 
