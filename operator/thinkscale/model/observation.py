@@ -44,6 +44,8 @@ class ReplicaView:
     state: ReplicaState
     age_seconds: float
     """Since it was created."""
+    state_seconds: float | None = None
+    """How long it has been in this state; None: not known, the age stands for it."""
     warmed_in_seconds: float | None = None
     """Created to ready, for those that are or were ready: the lead time is learnt from it."""
     trouble: str = ""
