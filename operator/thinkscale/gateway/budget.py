@@ -46,6 +46,7 @@ class BudgetMachine:
         "_answer_limit",
         "_can_extend",
         "_can_force",
+        "_stops",
         "answer",
         "cut",
         "declared",
@@ -68,9 +69,11 @@ class BudgetMachine:
         native: int | None = None,
         can_force: bool = True,
         can_extend: bool = True,
+        stops: bool = False,
     ) -> None:
         """`native`: the budget that was sent to the engine. `can_force`: a continuation can carry
-        this request; `can_extend`: and the closing tag is one token.
+        this request; `can_extend`: and the closing tag is one token. `stops`: an exhausted thought
+        ends the request, which takes no continuation.
         """
         self.limit = limit
         self.declared = declared if declared is not None else limit
@@ -88,9 +91,17 @@ class BudgetMachine:
         self._answer_limit = answer_limit
         self._can_force = can_force
         self._can_extend = can_extend
+        self._stops = stops
+
+    @property
+    def can_cut(self) -> bool:
+        """A thought beyond its limit can be ended from here."""
+        return self._can_force or self._stops
 
     def lower(self, limit: int) -> None:
-        """Load asks for less: applies to a thought that is still open."""
+        """Load asks for less: applies to a thought that is still open and can be cut."""
+        if not self.can_cut:
+            return
         if self.limit is None or limit < self.limit:
             self.limit = max(limit, self.minimum)
 
@@ -128,7 +139,7 @@ class BudgetMachine:
         over = self.limit is not None and self.thinking + thinking > self.limit
         if over and self.native is not None:
             self.violated = self.violated or self.thinking + thinking > self.native
-        if over and self._can_force:
+        if over and self.can_cut:
             keep = max(0, (self.limit or 0) - self.thinking)
             self.thinking += keep
             self.cut = True

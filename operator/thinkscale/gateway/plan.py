@@ -37,6 +37,8 @@ class BudgetPlan:
     """0 where it cannot be held."""
     answer_limit: int | None
     forceable: bool
+    stops: bool
+    """An exhausted thought ends the request."""
     native: int | None
     """What is sent to the engine."""
 
@@ -45,14 +47,15 @@ class BudgetPlan:
         """Who holds it."""
         if self.limit is None:
             return Mode.NONE
-        if self.forceable:
+        if self.forceable or self.stops:
             return Mode.FORCED
         return Mode.OBSERVED if self.native is None else Mode.NATIVE
 
     @property
     def keeps_ids(self) -> bool:
         """A continuation may become necessary: what was generated must be remembered."""
-        return self.minimum > 0 or (self.forceable and self.limit is not None)
+        cuts = self.forceable and not self.stops and self.limit is not None
+        return self.minimum > 0 or cuts
 
     def headers(self) -> dict[str, str]:
         """What the client is told."""
@@ -71,6 +74,7 @@ class BudgetPlan:
             native=self.native,
             can_force=self.forceable,
             can_extend=self.minimum > 0,
+            stops=self.stops,
         )
 
 
@@ -86,11 +90,16 @@ def plan_budget(
     budget = effective_budget(request.asked_budget, config, allowed_now)
     forceable = request.streamable and not request.uncontinuable and bool(tags.closing_ids)
     extendable = forceable and tags.close_id is not None and bool(tags.nudge_ids)
+    minimum = config.min_tokens if extendable else 0
+    stops = config.on_exhausted == "Stop" and request.judgeable
+    # A native budget ends the thought with an answer, and one token early.
+    ill_suited = stops or (minimum > 0 and budget.limit == minimum)
     return BudgetPlan(
         limit=budget.limit,
         declared=budget.declared,
-        minimum=config.min_tokens if extendable else 0,
+        minimum=minimum,
         answer_limit=config.answer_max_tokens,
         forceable=forceable,
-        native=budget.limit if engine_has_native else None,
+        stops=stops,
+        native=budget.limit if engine_has_native and not ill_suited else None,
     )

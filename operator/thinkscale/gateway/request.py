@@ -62,6 +62,8 @@ class ClientRequest:
     """Why a raw continuation cannot carry it; empty: it can."""
     streamable: bool
     """False: it must go to the engine as it is, since a stream cannot give what it asks."""
+    judgeable: bool
+    """Its stream shows the thought and the answer of one choice, so it can be ended at a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     asked = _take_budget(body)
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}
+    streamable = not _unstreamable(body)
     return ClientRequest(
         route=route,
         body=body,
@@ -102,7 +105,8 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
         max_tokens=_smallest(body.get("max_completion_tokens"), body.get("max_tokens")),
         stripped=stripped,
         uncontinuable=_uncontinuable(route, body),
-        streamable=not _unstreamable(body),
+        streamable=streamable,
+        judgeable=streamable and not _hidden(route, body),
     )
 
 
@@ -154,9 +158,8 @@ def _note_budget(asked: list[int], value: Any, name: str) -> None:
 
 
 def _uncontinuable(route: Route, body: Mapping[str, Any]) -> str:
-    count = body.get("n")
-    if isinstance(count, int) and count > 1:
-        return "n > 1"
+    if hidden := _hidden(route, body):
+        return hidden
     if body.get("logprobs") or body.get("prompt_logprobs") is not None:
         return "logprobs"
     for name in ("structured_outputs", "guided_json", "guided_regex", "guided_choice"):
@@ -171,6 +174,16 @@ def _uncontinuable_completion(body: Mapping[str, Any]) -> str:
     for name in ("echo", "suffix", "use_beam_search"):
         if body.get(name):
             return name
+    return ""
+
+
+def _hidden(route: Route, body: Mapping[str, Any]) -> str:
+    """Why its stream does not show one thought and one answer; empty: it does."""
+    count = body.get("n")
+    if isinstance(count, int) and count > 1:
+        return "n > 1"
+    if route is Route.CHAT:
+        return "include_reasoning is false" if body.get("include_reasoning") is False else ""
     prompt = body.get("prompt")
     one = isinstance(prompt, str) or (
         isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], int)
@@ -184,8 +197,6 @@ def _uncontinuable_chat(body: Mapping[str, Any]) -> str:
     shape = body.get("response_format")
     if isinstance(shape, dict) and shape.get("type") not in (None, "text"):
         return "response_format"
-    if body.get("include_reasoning") is False:
-        return "include_reasoning is false"
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None

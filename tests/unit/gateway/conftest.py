@@ -223,7 +223,6 @@ class Setup:
         return answer
 
 
-
 @pytest.fixture(scope="module")
 def emulator_flags() -> list[list[str]]:
     """Overridden by modules: the flags of each engine."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinkscale.gateway.budget import MAX_NUDGES, Action, BudgetMachine
+from thinkscale.gateway.budget import MAX_NUDGES, Action, BudgetMachine, Verdict
 
 chunks = st.lists(st.integers(1, 5), min_size=1, max_size=30)
 
@@ -102,3 +102,18 @@ def test_an_answer_is_stopped_at_its_maximum(limit: int, sizes: list[int]) -> No
 def test_a_request_that_cannot_be_continued_is_watched_and_not_cut() -> None:
     machine = BudgetMachine(limit=2, can_force=False)
     assert machine.judge(9, 0, closed=False, finished=False).action is Action.PASS
+
+
+def test_load_does_not_lower_what_cannot_be_cut() -> None:
+    """Else the engine's own cut, at the declared budget, would be put down to load."""
+    machine = BudgetMachine(limit=40, native=40, can_force=False)
+    machine.lower(10)
+    machine.judge(40, 0, closed=True, finished=False)
+    assert machine.cut
+    assert not machine.cut_by_load
+
+
+def test_a_thought_that_stops_needs_no_continuation() -> None:
+    machine = BudgetMachine(limit=5, can_force=False, stops=True)
+    machine.observe_only()
+    assert machine.judge(8, 0, closed=False, finished=False) == Verdict(Action.CUT, 5)

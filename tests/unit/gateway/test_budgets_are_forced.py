@@ -140,13 +140,25 @@ async def test_a_thought_below_the_minimum_goes_on_behind_a_nudge(setup: Any, en
     assert answer.finish_reason == "stop"
 
 
-async def test_stop_ends_an_exhausted_thought_without_an_answer(setup: Any) -> None:
-    await setup.arrange("a", maxTokens=9, onExhausted="Stop")
-    answer = await setup.stream(**chat(100, 6))
+@pytest.mark.parametrize("engine", ["a", "e"])  # "e" would let the answer come by itself
+@pytest.mark.parametrize("extra", [{}, {"response_format": {"type": "json_object"}}])
+async def test_stop_ends_an_exhausted_thought_without_an_answer(
+    setup: Any, engine: str, extra: Any
+) -> None:
+    await setup.arrange(engine, maxTokens=9, onExhausted="Stop")
+    answer = await setup.stream(**chat(100, 6, **extra))
+    assert answer.headers["x-thinkscale-budget"] == "forced"
     assert len(answer.thinking.split()) == 9
     assert answer.content == ""
     assert answer.finish_reason == "length"
     assert answer.done
+
+
+async def test_a_maximum_that_is_the_minimum_is_met_exactly(setup: Any) -> None:
+    await setup.arrange("e", maxTokens=20, minTokens=20)
+    answer = await setup.stream(**chat(100, 6))
+    assert len(answer.thinking.split()) == 20
+    assert len(answer.content.split()) == 6
 
 
 @pytest.mark.parametrize("engine", ["a", "b", "c", "d"])
