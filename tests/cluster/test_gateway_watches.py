@@ -27,7 +27,7 @@ CONFIG = {"service": "ns/r1", "model": "r1", "seatsPerReplica": 8}
 
 
 def runtime(config: dict[str, Any], directive: str) -> dict[str, Any]:
-    order = {"id": directive, "issuedAt": "2026-01-01T00:00:00Z", "cordoned": ["pod-b"]}
+    order = {"id": directive, "cordoned": ["pod-b"]}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

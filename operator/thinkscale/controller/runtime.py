@@ -94,5 +94,5 @@ def _orders(directive: Directive) -> tuple[Any, ...]:
         budget.until is None,
         directive.admission_ceiling,
         frozenset(directive.cordoned),
-        directive.queue,
+        directive.gateways,
     )

@@ -9,18 +9,11 @@ themselves when no other replica is ready).
 
 import math
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from thinkscale.model.signals import Wire
-
-
-class QueueDiscipline(StrEnum):
-    """The order in which held requests are dispatched."""
-
-    FIFO = "Fifo"
 
 
 class BudgetRule(Wire):
@@ -46,17 +39,15 @@ class Directive(Wire):
     """One order; `id` is the decision's id."""
 
     id: str
-    issued_at: datetime
     budget: BudgetRule = BudgetRule()
     gateways: Annotated[int, Field(ge=1)] = 1
-    """Gateways that share the replicas: each counts on its share of the seats and of the ceiling."""
+    """Gateways that share the replicas: each has its share of the seats and of the ceiling."""
     admission_ceiling: Annotated[int, Field(ge=1)] | None = None
     """Requests that a gateway sends to one replica at most; the rest is held at the gateway. None:
     no ceiling.
     """
     cordoned: tuple[str, ...] = ()
     """Replicas (pod names) that get no new request."""
-    queue: QueueDiscipline = QueueDiscipline.FIFO
 
 
 def effective_max_tokens(rule: BudgetRule, load: float, now: datetime) -> int | None:

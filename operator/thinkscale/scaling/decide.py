@@ -47,7 +47,7 @@ def decide(
         case Value(value=fleet, complete=True):
             return _decide(intent, fleet, observation, state, now)
         case _:
-            return _blocked(intent, state, now), state
+            return _blocked(intent, state, observation.gateways_expected, now), state
 
 
 def _decide(
@@ -76,7 +76,7 @@ def _decide(
         limited_by=limited,
     )
     state = replace(state, wanted=size.wanted, cordon=move.cordon)
-    return _decision(facts, state, now, lead), state
+    return _decision(facts, state, observation.gateways_expected, now, lead), state
 
 
 def _move(
@@ -129,7 +129,9 @@ def _limited_by(intent: Intent, supply: Supply, size: Size, move: Move) -> Limit
     return size.limited_by
 
 
-def _decision(facts: Facts, state: State, now: datetime, lead_seconds: float) -> Decision:
+def _decision(
+    facts: Facts, state: State, gateways: int, now: datetime, lead_seconds: float
+) -> Decision:
     supply, move, demand = facts.supply, facts.move, facts.demand
     signals = facts.evidence.signals
     identity = _identity(facts.intent, now)
@@ -149,6 +151,7 @@ def _decision(facts: Facts, state: State, now: datetime, lead_seconds: float) ->
             in_flight=signals.phases.in_flight if signals else None,
             serving=len(supply.ready) - len(cordoned),
             wish=demand.up,
+            gateways=gateways,
             now=now,
         ),
         next_tick_seconds=_next_tick(facts, now.timestamp()),
@@ -222,7 +225,7 @@ def _identity(intent: Intent, now: datetime) -> str:
     return hashlib.sha256(f"{intent.service} {now.isoformat()}".encode()).hexdigest()[:8]
 
 
-def _blocked(intent: Intent, state: State, now: datetime) -> Decision:
+def _blocked(intent: Intent, state: State, gateways: int, now: datetime) -> Decision:
     """The fleet could not be read: nothing is written, and nothing is forgotten."""
     identity = _identity(intent, now)
     return Decision(
@@ -238,6 +241,7 @@ def _blocked(intent: Intent, state: State, now: datetime) -> Decision:
             in_flight=None,
             serving=0,
             wish=None,
+            gateways=gateways,
             now=now,
         ),
         next_tick_seconds=MOVING_TICK_SECONDS,

@@ -32,9 +32,11 @@ def directive(
     in_flight: int | None,
     serving: int,
     wish: int | None,
+    gateways: int,
     now: datetime,
 ) -> Directive:
-    """The order to the gateways. `serving` replicas take new requests now, `wish` were asked for.
+    """The order to the gateways. `serving` replicas take new requests now and are shared by
+    `gateways`; `wish` were asked for.
 
     20 requests in flight at 2 serving replicas of 8 seats while 4 are wished for: allowed. A
     service that wakes from zero is measured by one replica's seats: its first request is not cut.
@@ -49,7 +51,7 @@ def directive(
     allowed = opted_in and loaded and wish is not None and wish > serving
     return Directive(
         id=identity,
-        issued_at=now,
+        gateways=max(1, gateways),
         budget=BudgetRule(
             max_tokens=budget.max_tokens,
             floor_tokens=budget.floor_tokens,

@@ -15,7 +15,7 @@ CONFIG = GatewayConfig(service="ns/s", model="m", seats_per_replica=8)
 
 
 def order(name: str = "d1", **fields: Any) -> Directive:
-    return Directive(id=name, issued_at=NOW, **fields)
+    return Directive(id=name, **fields)
 
 
 def publish(
@@ -62,10 +62,11 @@ def test_a_new_configuration_goes_out_at_once(first: Published) -> None:
     [
         order("d2", cordoned=("p",)),
         order("d2", admission_ceiling=3),
+        order("d2", gateways=2),
         order("d2", budget=BudgetRule(max_tokens=9)),
         order("d2", budget=BudgetRule(until=NOW)),
     ],
-    ids=["cordon", "ceiling", "budget", "brown-out"],
+    ids=["cordon", "ceiling", "gateways", "budget", "brown-out"],
 )
 def test_a_directive_that_says_something_new_goes_out_at_once(
     first: Published, directive: Directive

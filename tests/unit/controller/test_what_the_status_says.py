@@ -87,7 +87,7 @@ def decision(**fields: Any) -> Decision:
         "wanted": 2,
         "cordon": frozenset(),
         "retire": (),
-        "directive": Directive(id="d1", issued_at=NOW),
+        "directive": Directive(id="d1"),
         "next_tick_seconds": 15,
         "reason": Reason.STEADY,
         "message": "all is well",

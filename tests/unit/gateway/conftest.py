@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +184,7 @@ class Setup:
         await self.until(lambda s: s["directiveId"] == f"order-{self.orders}")
 
     def _order(self, **fields: Any) -> None:
-        issued = datetime.now(UTC).isoformat()
-        order = {"id": f"order-{self.orders}", "issuedAt": issued, **fields}
+        order = {"id": f"order-{self.orders}", **fields}
         self.gateway.write("directive.json", order)
 
     async def replicas(self, names: str, ready: bool = True) -> None:

@@ -1,12 +1,13 @@
 """What the gateways are told: the brown-out and its limits, the ceiling, the cordon."""
 
+import dataclasses
 from datetime import timedelta
 
-from tests.unit.scaling.builders import at, make_fleet, make_intent, make_signals
+from tests.unit.scaling.builders import at, make_fleet, make_intent, make_signals, observe
 from tests.unit.scaling.narration import Story
 from thinkscale.model.directive import effective_max_tokens
 from thinkscale.model.intent import Budget
-from thinkscale.model.reading import Absent
+from thinkscale.model.reading import Absent, Failed
 
 OPTED_IN = Budget(max_tokens=16_384, floor_tokens=4096)
 
@@ -76,10 +77,23 @@ def test_cordoned_replicas_do_not_count_as_seats():
 def test_the_directive_carries_the_decision_the_ceiling_and_the_cordon():
     decision = Story(make_intent(down_window=0.0)).tick(0, 3, make_signals(thinking=1))
     assert decision.directive.id == decision.id
-    assert decision.directive.issued_at == at(0)
     assert decision.directive.admission_ceiling == 9
     assert set(decision.directive.cordoned) == decision.cordon
     assert decision.numbers["admission_ceiling"] == 9
+
+
+def test_the_gateways_are_told_how_many_share_the_replicas():
+    def shared(expected: int, heard: int) -> int:
+        fleet = make_fleet(2)
+        seen = observe(fleet, make_signals(thinking=1), expected=expected, heard=heard)
+        return Story().see(0, seen).directive.gateways
+
+    assert shared(3, 3) == 3
+    assert shared(3, 2) == 3
+    assert shared(0, 0) == 1
+    lost = observe(Failed(error="timeout", age_seconds=1.0, source="kubernetes"), make_signals())
+    blind = dataclasses.replace(lost, gateways_expected=2)
+    assert Story().see(0, blind).directive.gateways == 2
 
 
 def test_ids_differ_from_tick_to_tick_and_are_the_same_for_the_same_tick():
