@@ -43,6 +43,7 @@ class Api:
         app.router.add_post(Route.CHAT, self._chat)
         app.router.add_post(Route.COMPLETIONS, self._completions)
         app.router.add_get("/v1/models", self._models)
+        app.on_response_prepare.append(self._close_when_draining)
         return app
 
     async def watch(self) -> None:
@@ -56,6 +57,15 @@ class Api:
             for relay in tuple(self._relays):
                 relay.tick(now, allowed)
             self._gateway.touch()
+
+    async def _close_when_draining(self, _: web.Request, response: web.StreamResponse) -> None:
+        """No answer keeps its connection then: clients with pools would never let go.
+
+        NB: `force_close` alone comes too late to be told in the headers here.
+        """
+        if self._gateway.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, Route.CHAT)
@@ -86,7 +96,7 @@ class Api:
         headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
         client: Client = WaitingClient(parsed.route)
         if parsed.stream:
-            client = StreamingClient(request, last=self._gateway.draining)
+            client = StreamingClient(request)
         return Relay(
             gateway=self._gateway,
             upstream=self._upstream,

@@ -45,10 +45,8 @@ class Client(Protocol):
 class StreamingClient:
     """Gets server-sent events as they come."""
 
-    def __init__(self, request: web.Request, *, last: bool) -> None:
-        """`last`: the gateway is going away, so the connection is not kept."""
+    def __init__(self, request: web.Request) -> None:
         self._request = request
-        self._last = last
         self._response: web.StreamResponse | None = None
 
     @property
@@ -68,8 +66,6 @@ class StreamingClient:
                 **headers,
             }
         )
-        if self._last:
-            self._response.force_close()
         try:
             await self._response.prepare(self._request)
         except ConnectionError as error:

@@ -188,3 +188,37 @@ async def test_on_sigterm_streams_finish_and_no_new_connection_is_taken(
         assert await asyncio.to_thread(gateway.process.wait, 5) == 0
     finally:
         gateway.stop()
+
+
+async def test_clients_with_connection_pools_do_not_hold_up_the_end(
+    setup: Any, processes: Any, tmp_path: Path
+) -> None:
+    first, emulators = processes
+    gateway = type(first)(tmp_path)
+    gateway.write("replicas.json", [{"name": "c", "url": emulators[2].url}])
+    gateway.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 8})
+    told: list[str | None] = []
+
+    async def insist(session: aiohttp.ClientSession, delay: float) -> None:
+        await asyncio.sleep(delay)
+        body = {**chat(30, 5), "stream": False}
+        while True:
+            async with session.post(gateway.url + "/v1/chat/completions", json=body) as response:
+                assert response.status == 200
+                await response.read()
+                told.append(response.headers.get("Connection"))
+
+    try:
+        await until_ready(setup.session, gateway.admin)
+        async with aiohttp.ClientSession() as session:  # its connections are kept alive
+            clients = [asyncio.create_task(insist(session, i * 0.02)) for i in range(3)]
+            await asyncio.sleep(0.3)
+            gateway.terminate()
+            assert await asyncio.to_thread(gateway.process.wait, 5) == 0
+            ends = await asyncio.gather(*clients, return_exceptions=True)
+        # Every answer came whole; what comes after the last one finds nobody listening.
+        assert {type(end) for end in ends} == {aiohttp.ClientConnectorError}
+        assert told[0] is None
+        assert told[-1] == "close"
+    finally:
+        gateway.stop()
