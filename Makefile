@@ -19,7 +19,7 @@ lint: venv
 
 types: venv
 	.venv/bin/mypy
-	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision
+	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision -p e2e.story
 
 contracts: venv
 	.venv/bin/lint-imports --no-logo
