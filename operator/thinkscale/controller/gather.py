@@ -26,14 +26,14 @@ def rollout_of(service: Service, deployment: str) -> Rollout | None:
 
 
 def gateways_of(service: Service) -> dict[str, GatewayAddress]:
-    """The gateway pods that can be asked."""
+    """The gateway pods that may have requests."""
     return {
         pod.name: GatewayAddress(
-            url=f"http://{bracketed(pod.ip)}:{names.GATEWAY_ADMIN_PORT}",
+            url=f"http://{bracketed(pod.ip)}:{names.GATEWAY_ADMIN_PORT}" if pod.ip else None,
             expected=pod.ready or pod.deleting,
         )
         for pod in service.component(names.COMPONENT_GATEWAY)
-        if pod.ip and not pod.ended
+        if not pod.ended
     }
 
 

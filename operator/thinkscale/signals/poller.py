@@ -33,20 +33,24 @@ class Poller:
         self,
         session: aiohttp.ClientSession,
         url: str,
+        service: str,
         *,
         clock: Callable[[], float],
         on_jump: Callable[[], None],
         on_answer: Callable[[dict[str, Any] | None, dict[str, Any]], None],
+        before: "Poller | None" = None,
     ) -> None:
         self._session = session
         self._url = url
+        self._service = service
         self._clock = clock
         self._on_jump = on_jump
         self._on_answer = on_answer
         self._marked: tuple[int, frozenset[str]] | None = None
-        self.born = clock()
-        self.answer: dict[str, Any] | None = None
-        self.heard: float | None = None
+        self._stranded = False
+        self.born = before.born if before else clock()
+        self.answer: dict[str, Any] | None = before.answer if before else None
+        self.heard: float | None = before.heard if before else None
         """Clock time of the last good answer."""
         self.error = "not heard yet"
         """Why the last poll failed; empty after a good one."""
@@ -72,6 +76,8 @@ class Poller:
             query = f"?since={previous['sequence']}&wait={WAIT_SECONDS}"
         raw = await self._fetch(self._url + query)
         answer = parse(raw)
+        if answer.get("service") != self._service:
+            raise WireFormatError(f"signals of another service: {answer.get('service')}")
         self.answer, self.heard = answer, self._clock()
         self._on_answer(previous, answer)
         self._guard(answer)
@@ -87,12 +93,16 @@ class Poller:
             raise SignalsUnavailable(f"{self._url}: {what}") from error
 
     def _guard(self, answer: dict[str, Any]) -> None:
-        """Tell of a depth that jumped, or a replica that came or went, since it was last told."""
+        """Tell of a depth that jumped, or a replica that came or went, since it was last told; and
+        of requests that nobody serves, be it a single one: it would wait for the next tick.
+        """
         depth = depth_of(answer)
         ready = frozenset(
             name for name, replica in answer.get("replicas", {}).items() if replica.get("ready")
         )
-        if self._marked is not None:
+        was_stranded, self._stranded = self._stranded, depth > 0 and not ready
+        calls = self._stranded and not was_stranded
+        if self._marked is not None and not calls:
             marked, replicas = self._marked
             small = max(JUMP_REQUESTS, marked * JUMP_SHARE)
             if abs(depth - marked) < small and ready == replicas:

@@ -32,11 +32,12 @@ MISSING_AFTER_SECONDS: Final = 15.0
 class GatewayAddress:
     """One gateway to follow."""
 
-    url: str
-    """Base URL of its admin port."""
+    url: str | None
+    """Base URL of its admin port; None: it has no address just now."""
     expected: bool
-    """It serves clients, or still finishes their streams: without its word the sum is partial. One
-    that is only starting counts as soon as it is heard.
+    """It serves clients, or still finishes their streams: without its word the sum is partial. Once
+    expected or heard, a gateway stays expected until it is gone: one that hangs is no longer ready,
+    and still has its requests. One that is only starting counts as soon as it is heard.
     """
 
 
@@ -44,7 +45,13 @@ class GatewayAddress:
 class _Followed:
     poller: Poller
     task: asyncio.Task[None]
+    url: str
     expected: bool
+
+    @property
+    def counts(self) -> bool:
+        """Without its word the sum is partial."""
+        return self.expected or self.poller.heard is not None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,15 +102,21 @@ class GatewaySource:
             await self._session.close()
 
     def follow(self, service: str, gateways: Mapping[str, GatewayAddress]) -> None:
-        """These are the service's gateways now, by pod name."""
+        """These are the service's gateways now, by pod name.
+
+        One whose address has changed is asked at the new one; it is still the same gateway.
+        """
         known = self._services.setdefault(service, _Service())
         for name in set(known.gateways) - set(gateways):
             self._leave(known, name)
         for name, address in gateways.items():
-            if name in known.gateways:
-                known.gateways[name].expected = address.expected
-            else:
-                known.gateways[name] = self._start(service, known, address)
+            before = known.gateways.get(name)
+            if before is not None:
+                before.expected = before.expected or address.expected
+            if address.url is not None and (before is None or before.url != address.url):
+                known.gateways[name] = self._start(
+                    service, known, address.url, address.expected, before
+                )
 
     def forget(self, service: str) -> None:
         """The service is gone."""
@@ -111,9 +124,14 @@ class GatewaySource:
         for gateway in known.gateways.values() if known else ():
             gateway.task.cancel()
 
-    def _start(self, service: str, known: _Service, address: GatewayAddress) -> _Followed:
+    def _start(
+        self, service: str, known: _Service, url: str, expected: bool, before: _Followed | None
+    ) -> _Followed:
         if self._session is None:
             raise RuntimeError("GatewaySource is used outside its context")
+        if before is not None:
+            before.task.cancel()
+            expected = before.expected
 
         def carry(previous: dict[str, Any] | None, answer: dict[str, Any]) -> None:
             if previous is not None and previous["bootId"] != answer["bootId"]:
@@ -121,15 +139,18 @@ class GatewaySource:
 
         poller = Poller(
             self._session,
-            f"{address.url}/signals",
+            f"{url}/signals",
+            service,
             clock=self._clock,
             on_jump=lambda: self._on_jump(service),
             on_answer=carry,
+            before=before.poller if before is not None else None,
         )
         return _Followed(
             poller=poller,
             task=asyncio.create_task(poller.run()),
-            expected=address.expected,
+            url=url,
+            expected=expected,
         )
 
     def _leave(self, known: _Service, name: str) -> None:
@@ -159,7 +180,7 @@ class GatewaySource:
                 continue
             if signals is not None:
                 carried += totals_of(signals)
-            if gateway.expected:
+            if gateway.counts:
                 missing.append((f"{name}: {gateway.poller.error or 'silent'}", age))
         return SignalsReading(
             signals=_reading(heard, missing, carried),

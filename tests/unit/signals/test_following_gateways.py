@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from thinkscale.model.reading import Absent, Failed, Value
-from thinkscale.model.signals import Counters, GatewaySignals, PhaseCounts
+from thinkscale.model.signals import Counters, GatewaySignals, PhaseCounts, ReplicaSignals
 from thinkscale.signals.source import MISSING_AFTER_SECONDS, GatewayAddress, GatewaySource
 
 
@@ -26,16 +26,26 @@ class Gateway:
         self._sequence = 0
         self.say()
 
-    def say(self, *, boot: str = "one", arrivals: int = 0, thinking: int = 0) -> None:
+    def say(
+        self,
+        *,
+        boot: str = "one",
+        arrivals: int = 0,
+        thinking: int = 0,
+        queued: int = 0,
+        service: str = "ns/s",
+        serving: bool = True,
+    ) -> None:
         self._sequence += 1
         self.body = GatewaySignals(
             boot_id=boot,
             sequence=self._sequence,
             gateway="g",
-            service="ns/s",
+            service=service,
             uptime_seconds=1,
-            phases=PhaseCounts(thinking=thinking),
+            phases=PhaseCounts(thinking=thinking, queued=queued),
             counters=Counters(arrivals=arrivals),
+            replicas={"r": ReplicaSignals(ready=serving, cordoned=False)},
         ).model_dump(by_alias=True, mode="json")
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
@@ -201,6 +211,85 @@ async def test_a_jump_of_depth_is_told_at_once_and_a_ripple_is_not(
     gateways[0].say(thinking=9, arrivals=2)
     await until(lambda: arrivals(source) == 2)
     assert jumps == ["ns/s", "ns/s"]
+
+
+async def test_a_gateway_that_hangs_and_is_no_longer_ready_is_missed_and_not_read_as_zero(
+    source: GatewaySource, gateways: list[Gateway], clock: Clock
+) -> None:
+    for gateway in gateways:
+        gateway.say(thinking=20)
+    both = {"a": gateways[0].address(), "b": gateways[1].address()}
+    source.follow("ns/s", both)
+    await until(lambda: source.read("ns/s").heard == 2)
+    source.follow("ns/s", both | {"b": gateways[1].address(expected=False)})
+    await gateways[1].server.close()
+    clock.now += MISSING_AFTER_SECONDS + 1
+    gateways[0].say(thinking=20, arrivals=1)
+    await until(lambda: arrivals(source) == 1)
+    seen = source.read("ns/s")
+    assert isinstance(seen.signals, Value)
+    assert not seen.signals.complete
+    assert (seen.expected, seen.heard) == (2, 1)
+
+
+async def test_a_gateway_that_was_ready_once_is_missed_though_it_was_never_heard(
+    source: GatewaySource, gateways: list[Gateway]
+) -> None:
+    deaf = "http://127.0.0.1:1"
+    both = {"a": gateways[0].address(), "b": GatewayAddress(url=deaf, expected=True)}
+    source.follow("ns/s", both)
+    source.follow("ns/s", both | {"b": GatewayAddress(url=deaf, expected=False)})
+    await until(lambda: source.read("ns/s").heard == 1)
+    reading = source.read("ns/s").signals
+    assert isinstance(reading, Value)
+    assert not reading.complete
+
+
+async def test_a_gateway_with_a_new_address_is_asked_there_and_counted_once(
+    source: GatewaySource, gateways: list[Gateway]
+) -> None:
+    old, new = gateways
+    old.say(arrivals=5)
+    source.follow("ns/s", {"a": old.address()})
+    await until(lambda: arrivals(source) == 5)
+    new.say(arrivals=7)
+    source.follow("ns/s", {"a": new.address()})
+    await until(lambda: arrivals(source) == 7)
+    old.say(arrivals=6)
+    new.say(boot="two", arrivals=1)
+    await until(lambda: arrivals(source) == 8)
+
+
+async def test_a_gateway_without_an_address_for_a_moment_is_still_expected(
+    source: GatewaySource, gateways: list[Gateway]
+) -> None:
+    gateways[0].say(arrivals=5)
+    source.follow("ns/s", {"a": gateways[0].address()})
+    await until(lambda: arrivals(source) == 5)
+    source.follow("ns/s", {"a": GatewayAddress(url=None, expected=False)})
+    assert (source.read("ns/s").expected, arrivals(source)) == (1, 5)
+
+
+async def test_a_gateway_of_another_service_at_the_same_address_is_not_believed(
+    source: GatewaySource, gateways: list[Gateway]
+) -> None:
+    gateways[0].say(arrivals=5, service="ns/other")
+    source.follow("ns/s", {"a": gateways[0].address()})
+    await until(lambda: "ns/other" in str(source.read("ns/s").signals))
+    assert isinstance(source.read("ns/s").signals, Failed)
+
+
+async def test_a_single_request_that_no_replica_serves_is_told_at_once(
+    source: GatewaySource, gateways: list[Gateway], jumps: list[str]
+) -> None:
+    gateways[0].say(serving=False)
+    source.follow("ns/s", {"a": gateways[0].address()})
+    await until(lambda: jumps == ["ns/s"])
+    gateways[0].say(queued=1, arrivals=1, serving=False)
+    await until(lambda: jumps == ["ns/s", "ns/s"])
+    gateways[0].say(queued=2, arrivals=2, serving=False)
+    await until(lambda: arrivals(source) == 2)
+    assert jumps == ["ns/s", "ns/s"], "it is known that they wait"
 
 
 async def test_an_epoch_is_one_life_of_the_source(jumps: list[str]) -> None:
