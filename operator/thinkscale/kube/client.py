@@ -131,8 +131,11 @@ class KubeClient:
             await api.rest_client.close()
 
     async def credentials(self) -> Credentials:
-        """The credentials in force now (tokens are read again when they are due)."""
-        settings: Any = await self._configuration.auth_settings()
+        """The credentials in force now (tokens are read again when they are due).
+
+        Raises ApiUnavailable if they cannot be read just now.
+        """
+        settings = await self._authorization()
         configuration: Any = self._configuration
         values = [str(setting["value"]) for setting in settings.values()]
         return Credentials(
@@ -156,8 +159,8 @@ class KubeClient:
     ) -> Object:
         """One request, read to its end.
 
-        Raises ApiNotFound (404), ApiConflict (409), ApiUnavailable (429, 5xx, no answer in time),
-        ApiError (any other refusal).
+        Raises ApiNotFound (404), ApiConflict (409), ApiUnavailable (429, 5xx, no answer in time or
+        none that is JSON, no credentials just now), ApiError (any other refusal).
         """
         response = await self.open(
             method, path, body=body, content_type=content_type, timeout=timeout
@@ -167,8 +170,23 @@ class KubeClient:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(f"{method} {path}: {said(error)}") from error
-        answer: Object = json.loads(raw)
+        try:
+            answer: Object = json.loads(raw)
+        except ValueError as error:
+            raise ApiUnavailable(f"{method} {path}: not JSON: {raw[:100]!r}") from error
         return answer
+
+    async def _authorization(self) -> dict[str, Any]:
+        """Headers that say who we are; tokens that are due are read again.
+
+        Raises ApiUnavailable if they cannot be just now: a file that is being replaced, a plugin
+        that fails.
+        """
+        try:
+            settings: dict[str, Any] = await self._configuration.auth_settings()
+        except (kube_config.ConfigException, OSError, ValueError) as error:
+            raise ApiUnavailable(f"credentials cannot be read: {said(error)}") from error
+        return settings
 
     async def open(
         self,
@@ -183,7 +201,7 @@ class KubeClient:
         if self._api is None:
             raise RuntimeError("KubeClient is used outside its context")
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        settings: Any = await self._configuration.auth_settings()
+        settings = await self._authorization()
         for setting in settings.values():
             headers[setting["key"]] = setting["value"]
         send: Any = self._api.rest_client.request
@@ -232,10 +250,13 @@ class KubeClient:
             )
             # NB: the items of a list carry no apiVersion and kind.
             head = {"apiVersion": resource.api_version, "kind": resource.kind}
-            items += [head | item for item in page.get("items") or ()]
-            token = page["metadata"].get("continue") or None
-            if token is None:
+            try:
+                items += [head | item for item in page.get("items") or ()]
+                token = page["metadata"].get("continue") or None
                 version = str(page["metadata"]["resourceVersion"])
+            except (AttributeError, KeyError, TypeError) as error:
+                raise ApiUnavailable(f"list of {resource.plural}: no list: {error!r}") from error
+            if token is None:
                 return Listed(items=tuple(items), resource_version=version)
 
     async def apply(
@@ -280,18 +301,6 @@ class KubeClient:
             resource.path(new["metadata"]["namespace"]) + query(fieldManager=names.FIELD_MANAGER),
             body=new,
         )
-
-    async def delete(
-        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None
-    ) -> None:
-        """Delete an object, and only the one of this uid if that is given; none there is fine."""
-        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
-        try:
-            await self.request("DELETE", resource.path(namespace, name), body=body)
-        except ApiNotFound:
-            return
 
     def watch(
         self,

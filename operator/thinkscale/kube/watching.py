@@ -114,8 +114,10 @@ class Watch:
                 changed = self._read(line)
                 if changed is not None:
                     yield changed
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailable(f"watch {path}: {said(error)}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApiUnavailable(f"watch {path}: not an event: {error!r}") from error
         finally:
             response.close()
 

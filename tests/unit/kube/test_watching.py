@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException
 
 from thinkscale.errors import ApiConflict, ApiError, ApiNotFound, ApiUnavailable
 from thinkscale.kube import watching
@@ -217,11 +218,54 @@ async def test_apply_states_fields_as_the_one_manager_and_by_force(serve: Serve)
     assert await kube.apply(DEPLOYMENTS, thing, subresource="status") == thing
 
 
-async def test_deleting_what_is_not_there_is_fine(serve: Serve) -> None:
-    async def handler(_: web.Request) -> web.StreamResponse:
-        return web.json_response({"message": "no"}, status=404)
+@pytest.mark.parametrize("odd", ["not json", "[]", '{"type": "ADDED"}', '{"object": {}}'])
+async def test_an_event_that_is_none_is_waited_out(serve: Serve, odd: str) -> None:
+    tries = 0
 
-    await (await serve(handler)).delete(CONFIG_MAPS, "ns", "a")
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal tries
+        if "watch" not in request.query:
+            return listing(5)
+        tries += 1
+        if tries == 1:
+            return web.Response(text=odd + "\n")
+        return await streaming(request, event("ADDED", config_map("b", 6)))
+
+    _, added = await take(await serve(handler), 2)
+    assert isinstance(added, Changed)
+
+
+@pytest.mark.parametrize("odd", ["<html>", "[]", "{}"])
+async def test_a_list_that_is_none_is_tried_again(serve: Serve, odd: str) -> None:
+    lists = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal lists
+        lists += 1
+        return web.Response(text=odd) if lists == 1 else listing(5)
+
+    (first,) = await take(await serve(handler), 1)
+    assert isinstance(first, Listed)
+
+
+@pytest.mark.parametrize(
+    "failure", [ConfigException("no token"), FileNotFoundError("token is being replaced")]
+)
+async def test_credentials_that_cannot_be_read_just_now_are_waited_out(
+    failure: Exception,
+) -> None:
+    configuration = Configuration(host="http://127.0.0.1:1")
+
+    async def refresh(_: Configuration) -> None:
+        raise failure
+
+    configuration.refresh_api_key_hook = refresh
+    configuration.api_key["BearerToken"] = "old"
+    async with KubeClient(configuration) as kube:
+        with pytest.raises(ApiUnavailable, match="credentials"):
+            await kube.get(CONFIG_MAPS, "ns", "a")
+        with pytest.raises(ApiUnavailable, match="credentials"):
+            await kube.credentials()
 
 
 async def test_no_answer_is_unavailable() -> None:
