@@ -39,6 +39,12 @@ class Pod:
     ready: bool
     since: datetime
     """When it became ready, or stopped being it (created, if neither ever happened)."""
+    first_ready: datetime | None
+    """When it became ready for the first time, as far as that is known: Kubernetes tells only of
+    the last time.
+    """
+    running_since: datetime
+    """When the last of its containers started (created, if none runs)."""
     restarts: int
     trouble_reason: str
     trouble: str
@@ -46,8 +52,8 @@ class Pod:
     deletion_cost: str
 
 
-def pod_of(manifest: Mapping[str, Any]) -> Pod:
-    """A pod as the API server tells it."""
+def pod_of(manifest: Mapping[str, Any], before: Pod | None = None) -> Pod:
+    """A pod as the API server tells it; `before`: what was known of the pod of this name."""
     metadata, status = manifest["metadata"], manifest.get("status", {})
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     created = instant(metadata["creationTimestamp"])
@@ -56,6 +62,10 @@ def pod_of(manifest: Mapping[str, Any]) -> Pod:
     waiting = _first_trouble(c.get("state", {}).get("waiting") for c in containers)
     scheduled = conditions.get("PodScheduled", {})
     unschedulable = scheduled.get("reason") == "Unschedulable"
+    since = _instant_or(ready.get("lastTransitionTime"), created)
+    first_ready = since if ready.get("status") == "True" else None
+    if before is not None and before.uid == metadata["uid"]:
+        first_ready = before.first_ready or first_ready
     reason, message = waiting
     if unschedulable:
         reason, message = ConditionReason.UNSCHEDULABLE, str(scheduled.get("message", ""))
@@ -68,7 +78,9 @@ def pod_of(manifest: Mapping[str, Any]) -> Pod:
         deleting="deletionTimestamp" in metadata,
         ended=status.get("phase") in ("Succeeded", "Failed"),
         ready=ready.get("status") == "True",
-        since=_instant_or(ready.get("lastTransitionTime"), created),
+        since=since,
+        first_ready=first_ready,
+        running_since=max(_started(containers), default=created),
         restarts=sum(int(c.get("restartCount", 0)) for c in containers),
         trouble_reason=str(reason),
         trouble=message,
@@ -86,6 +98,11 @@ def instant(text: str) -> datetime:
 
 def _instant_or(text: str | None, otherwise: datetime) -> datetime:
     return instant(text) if text else otherwise
+
+
+def _started(containers: Iterable[Mapping[str, Any]]) -> list[datetime]:
+    running = (c.get("state", {}).get("running") or {} for c in containers)
+    return [instant(state["startedAt"]) for state in running if state.get("startedAt")]
 
 
 def _first_trouble(waiting: Iterable[Mapping[str, Any] | None]) -> tuple[str, str]:
@@ -114,15 +131,28 @@ def in_trouble(pod: Pod, now: datetime) -> bool:
 def replica_of(pod: Pod, now: datetime, startup_seconds: float) -> ReplicaView:
     """The replica that a model pod is."""
     state, reason, words = _state(pod, now, startup_seconds)
-    warmed = (pod.since - pod.created).total_seconds() if pod.ready and not pod.restarts else None
     return ReplicaView(
         name=pod.name,
         state=state,
         age_seconds=max(0.0, (now - pod.created).total_seconds()),
-        warmed_in_seconds=warmed,
+        state_seconds=None if pod.deleting else max(0.0, (now - pod.since).total_seconds()),
+        warmed_in_seconds=_warmed_in(pod, startup_seconds),
         trouble=words,
         trouble_reason=reason,
     )
+
+
+def _warmed_in(pod: Pod, startup_seconds: float) -> float | None:
+    """Created to first ready; None: it was not ready yet, or restarted, or that moment is not known.
+
+    A start that took longer than `startup_seconds` would have been restarted. So a later readiness
+    is not the first one: the pod stopped being ready before this process saw it.
+    """
+    if pod.first_ready is None or pod.restarts:
+        return None
+    if (pod.first_ready - pod.running_since).total_seconds() > startup_seconds:
+        return None
+    return (pod.first_ready - pod.created).total_seconds()
 
 
 def _state(pod: Pod, now: datetime, startup_seconds: float) -> tuple[ReplicaState, str, str]:

@@ -93,8 +93,9 @@ class Store:
             return None
         service = self.service(key)
         if manifest["kind"] == POD_KIND:
-            pod = pod_of(manifest)
-            changed = service.pods.get(pod.name) != pod
+            before = service.pods.get(manifest["metadata"]["name"])
+            pod = pod_of(manifest, before)
+            changed = before != pod
             service.pods[pod.name] = pod
             return key if changed else None
         new = known_of(manifest)

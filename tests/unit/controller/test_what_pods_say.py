@@ -27,17 +27,20 @@ def condition(type_: str, status: str, at: float, reason: str = "") -> dict[str,
     }
 
 
-def pod(*conditions: dict[str, Any], **status: Any) -> Pod:
+def pod(
+    *conditions: dict[str, Any], before: Pod | None = None, uid: str = "u", **status: Any
+) -> Pod:
     return pod_of(
         {
             "metadata": {
                 "name": "p",
-                "uid": "u",
+                "uid": uid,
                 "creationTimestamp": stamp(0),
                 "labels": {names.COMPONENT_LABEL: "model"},
             },
             "status": {"conditions": list(conditions)} | status,
-        }
+        },
+        before,
     )
 
 
@@ -67,6 +70,33 @@ def test_a_restart_teaches_nothing_of_the_lead_time() -> None:
     view = replica_of(ready, BORN + timedelta(seconds=901), STARTUP_SECONDS)
     assert view.state is ReplicaState.READY
     assert view.warmed_in_seconds is None
+
+
+def test_a_moment_of_unreadiness_has_a_clock_of_its_own() -> None:
+    blip = pod(condition("Ready", "False", 20_000))
+    view = replica_of(blip, BORN + timedelta(seconds=20_003), STARTUP_SECONDS)
+    assert (view.state, view.state_seconds, view.age_seconds) == (ReplicaState.WARMING, 3, 20_003)
+
+
+def test_only_the_first_readiness_teaches_the_lead_time() -> None:
+    first = pod(condition("Ready", "True", 20))
+    blip = pod(condition("Ready", "False", 20_000), before=first)
+    again = pod(condition("Ready", "True", 20_010), before=blip)
+    view = replica_of(again, BORN + timedelta(seconds=20_020), STARTUP_SECONDS)
+    assert (view.warmed_in_seconds, view.state_seconds) == (20, 10)
+    other = pod(condition("Ready", "True", 30), before=again, uid="another")
+    view = replica_of(other, BORN + timedelta(seconds=31), STARTUP_SECONDS)
+    assert view.warmed_in_seconds == 30, "another pod of this name"
+
+
+def test_a_readiness_too_late_to_be_the_first_teaches_nothing() -> None:
+    found = pod(condition("Ready", "True", 20_010))
+    view = replica_of(found, BORN + timedelta(seconds=20_020), STARTUP_SECONDS)
+    assert view.warmed_in_seconds is None
+    running = {"name": "engine", "restartCount": 0, "state": {"running": {"startedAt": stamp(500)}}}
+    pulled = pod(condition("Ready", "True", 530), containerStatuses=[running])
+    view = replica_of(pulled, BORN + timedelta(seconds=540), STARTUP_SECONDS)
+    assert view.warmed_in_seconds == 530, "the image took its time, the start did not"
 
 
 @pytest.mark.parametrize(
