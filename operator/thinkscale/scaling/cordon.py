@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from thinkscale.model.observation import MergedSignals, ReplicaView
-from thinkscale.model.signals import ReplicaSignals
 from thinkscale.scaling.evidence import Evidence, Trust
 
 TRANSIT_SECONDS: Final = 3.0
@@ -27,6 +26,8 @@ class Leaving:
     cordon: Mapping[str, float]
     """Name, and since when (Unix seconds)."""
     idle: tuple[str, ...]
+    waits: Mapping[str, str]
+    """Of the others: name, and what keeps it, in words."""
 
 
 def choose(
@@ -52,14 +53,25 @@ def choose(
         for replica, _ in zip(others, range(surplus - len(chosen)), strict=False):
             chosen.append(replica)
     cordon = {replica.name: known.get(replica.name, now) for replica in chosen}
-    idle = tuple(
-        name
-        for name, since in cordon.items()
-        if fresh
-        and signals is not None
-        and _is_idle(signals.replicas.get(name), since, evidence, now)
+    waits = {name: _waits_for(name, since, evidence, now) for name, since in cordon.items()}
+    return Leaving(
+        cordon=cordon,
+        idle=tuple(name for name, words in waits.items() if not words),
+        waits={name: words for name, words in waits.items() if words},
     )
-    return Leaving(cordon=cordon, idle=idle)
+
+
+def at_work(name: str, evidence: Evidence) -> bool:
+    """Whether the signals show a request at this replica, be it ready or not."""
+    seen = evidence.signals.replicas.get(name) if evidence.signals else None
+    if seen is None:
+        return False
+    if seen.phases.in_flight > 0:
+        return True
+    engine, age = seen.engine, evidence.age_seconds
+    if engine is None or age + engine.age_seconds > ENGINE_FRESH_SECONDS:
+        return False
+    return engine.running + engine.waiting > 0
 
 
 def _work(replica: ReplicaView, signals: MergedSignals | None) -> tuple[int, int, float, str]:
@@ -70,11 +82,25 @@ def _work(replica: ReplicaView, signals: MergedSignals | None) -> tuple[int, int
     return (seen.remaining_tokens, seen.phases.in_flight, replica.age_seconds, replica.name)
 
 
-def _is_idle(replica: ReplicaSignals | None, since: float, evidence: Evidence, now: float) -> bool:
-    """Nothing at the gateways, nothing in the engine, both seen after the cordon had arrived."""
-    if replica is None or replica.engine is None or not replica.cordoned:
-        return False
-    if replica.phases.in_flight > 0 or replica.engine.running + replica.engine.waiting > 0:
-        return False
-    age = evidence.age_seconds + replica.engine.age_seconds
-    return age <= ENGINE_FRESH_SECONDS and now - age >= since + TRANSIT_SECONDS
+def _waits_for(name: str, since: float, evidence: Evidence, now: float) -> str:
+    """What keeps a victim; nothing when it has no request at the gateways and none in the engine,
+    both seen after the cordon had arrived.
+    """
+    signals = evidence.signals
+    if evidence.trust is not Trust.FRESH or signals is None:
+        return "the signals are not complete and fresh"
+    seen = signals.replicas.get(name)
+    if seen is None:
+        return "no gateway tells of it"
+    if seen.phases.in_flight > 0:
+        return f"{seen.phases.in_flight} in flight"
+    if not seen.cordoned:
+        return "its cordon is not confirmed"
+    if seen.engine is None:
+        return "its engine does not tell its load"
+    if seen.engine.running + seen.engine.waiting > 0:
+        return f"{seen.engine.running + seen.engine.waiting} in its engine"
+    age = evidence.age_seconds + seen.engine.age_seconds
+    if age > ENGINE_FRESH_SECONDS:
+        return f"its engine was last heard {age:.0f} s ago"
+    return "" if now - age >= since + TRANSIT_SECONDS else "requests may be on their way to it"

@@ -37,6 +37,8 @@ from thinkscale.scaling.supply import Supply, count
 
 STEADY_TICK_SECONDS = 15.0
 MOVING_TICK_SECONDS = 2.0
+PATIENCE = 30.0
+"""A victim that has been waited for so many times as long as a tick is looked at that seldom."""
 
 
 def decide(
@@ -202,12 +204,14 @@ def _attained(facts: Facts, state: State, now: float) -> Mapping[str, float]:
 
 
 def _next_tick(facts: Facts, now: float) -> float:
-    """Soon while something moves; when the scale-down window lets go; otherwise 15 s."""
+    """Soon while something moves; when the scale-down window lets go; otherwise 15 s. A victim
+    that keeps working is looked at ever more seldom: 60 s after its cordon each 2 s, after 450 s
+    each 15 s.
+    """
     supply, move, signals = facts.supply, facts.move, facts.evidence.signals
     serving = (len(supply.ready) - len(move.cordon)) * facts.intent.seats_per_replica
     moving = (
         move.to != supply.size
-        or bool(move.cordon)
         or supply.coming > 0
         or supply.draining > 0
         or supply.rolling
@@ -216,9 +220,12 @@ def _next_tick(facts: Facts, now: float) -> float:
     )
     if moving:
         return MOVING_TICK_SECONDS
-    if facts.size.settles_at is None:
-        return STEADY_TICK_SECONDS
-    return min(STEADY_TICK_SECONDS, max(MOVING_TICK_SECONDS, facts.size.settles_at - now))
+    soonest = STEADY_TICK_SECONDS
+    if move.cordon:
+        soonest = min(soonest, (now - max(move.cordon.values())) / PATIENCE)
+    if facts.size.settles_at is not None:
+        soonest = min(soonest, facts.size.settles_at - now)
+    return max(MOVING_TICK_SECONDS, soonest)
 
 
 def _identity(intent: Intent, now: datetime) -> str:

@@ -116,8 +116,7 @@ def _afterthought(facts: Facts, why: Reason) -> str:
         case Reason.SURPLUS:
             return f"; the workload goes from {supply.size} to {facts.move.to}"
         case Reason.DRAINING_SURPLUS:
-            names = ", ".join(sorted(facts.move.cordon)[:3])
-            return f"; draining {_replicas(len(facts.move.cordon))} before removal ({names})"
+            return f"; draining {_replicas(len(facts.move.cordon))} before removal{_waits(facts)}"
         case Reason.STABILIZING:
             return f"; {size.wanted} stay until the surplus has lasted"
         case Reason.ROLLING:
@@ -129,11 +128,20 @@ def _afterthought(facts: Facts, why: Reason) -> str:
     return ""
 
 
+def _waits(facts: Facts) -> str:
+    """Up to three victims, and what keeps each."""
+    waits = sorted(facts.move.waits.items())[:3]
+    return f" ({'; '.join(f'{name}: {words}' for name, words in waits)})" if waits else ""
+
+
 def _trouble(facts: Facts) -> str:
     text = ""
     if facts.supply.stuck:
         names = ", ".join(sorted(replica.name for replica in facts.supply.stuck)[:3])
         text += f"; {len(facts.supply.stuck)} stuck and not counted as supply ({names})"
+    if facts.move.kept and facts.size.wanted < facts.supply.size:
+        names = ", ".join(facts.move.kept[:3])
+        text += f"; no replica is removed while one that is not ready may still work ({names})"
     if facts.limited_by is LimitedBy.SCALE_UP_POLICY:
         text += "; the scale-up policy allows no more now"
     if facts.limited_by is LimitedBy.SCALE_DOWN_POLICY:

@@ -2,21 +2,24 @@
 
 `spec.replicas` of a workload names a number, not the ones to remove. Kubernetes removes those that
 are not ready first, then by deletion cost; so the number falls by the replicas that are not ready
-(stuck, or warming and no longer wanted) and by idle victims, never by a replica at work.
+(stuck, or warming and no longer wanted) and by idle victims, never by a replica at work. While one
+that is not ready still works, or was ready a moment ago, the number does not fall at all: whoever
+it was meant for, that one would go.
 
 Example: 4 replicas, all ready, 2 wanted: two are cordoned, the number stays 4. One is idle: 3, and
 that one is retired. The other is idle: 2.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from thinkscale.model.decision import LimitedBy
 from thinkscale.model.intent import Intent
 from thinkscale.scaling import cordon, steps
 from thinkscale.scaling.evidence import Evidence, Trust
+from thinkscale.scaling.size import LOST_SECONDS
 from thinkscale.scaling.state import State
-from thinkscale.scaling.supply import Supply
+from thinkscale.scaling.supply import Supply, just_changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,10 @@ class Move:
     to: int
     cordon: Mapping[str, float]
     retire: tuple[str, ...]
+    waits: Mapping[str, str] = field(default_factory=dict)
+    """What keeps each victim that cannot go yet."""
+    kept: tuple[str, ...] = ()
+    """Replicas that are not ready, and would be removed at work if the number fell."""
     limited_by: LimitedBy | None = None
     """What cut the move short, beyond what limited the size."""
 
@@ -50,30 +57,53 @@ def towards(
     if needed > supply.size:
         return _grow(needed, target, state, intent, supply, leaving, now)
     if not may_shrink:
-        return Move(to=supply.size, cordon=leaving.cordon, retire=())
+        return Move(to=supply.size, cordon=leaving.cordon, retire=(), waits=leaving.waits)
     to = min(supply.size, max(needed, ready - len(leaving.idle)))
     lower = steps.lower_limit(intent.scale_down, state.changes, now, supply.size)
     if lower is not None and supply.size <= intent.max_replicas:
         to = max(to, min(lower, supply.size))
-    not_ready = max(0, supply.size - ready)
-    retired = max(0, supply.size - to - not_ready)
-    return Move(to=to, cordon=leaving.cordon, retire=leaving.idle[:retired])
+    return _shrink(to, supply, leaving, evidence)
 
 
 def by_hand(
     target: int, state: State, intent: Intent, supply: Supply, evidence: Evidence, now: float
 ) -> Move:
     """The next step towards a number that a person set: exactly that number, at once, but for
-    victims that still work. Step policies and missing signals do not hold a person back; whoever is
-    removed unasked still drains on its own.
+    victims that still work. Step policies do not hold a person back, and signals that were just
+    lost do so for a minute, in which the victims stay victims; then they go, at work or not, and
+    drain on their own.
     """
-    surplus = len(supply.ready) - target
-    if target >= supply.size or surplus <= 0 or evidence.trust is not Trust.FRESH:
+    if target >= supply.size:
         return Move(to=target, cordon={}, retire=())
+    surplus = len(supply.ready) - target
     leaving = cordon.choose(supply.ready, state.cordon, surplus, evidence, now)
-    to = min(supply.size, max(target, len(supply.ready) - len(leaving.idle)))
-    retired = max(0, len(supply.ready) - to)
-    return Move(to=to, cordon=leaving.cordon, retire=leaving.idle[:retired])
+    if evidence.trust is Trust.FRESH:
+        to = min(supply.size, max(target, len(supply.ready) - len(leaving.idle)))
+        return _shrink(to, supply, leaving, evidence)
+    if state.trusted_at is not None and now - state.trusted_at <= LOST_SECONDS:
+        return Move(to=supply.size, cordon=leaving.cordon, retire=(), waits=leaving.waits)
+    gone = tuple(leaving.cordon)[: _of_the_ready(supply, target)]
+    return Move(to=target, cordon=leaving.cordon, retire=gone)
+
+
+def _shrink(to: int, supply: Supply, leaving: cordon.Leaving, evidence: Evidence) -> Move:
+    """Down to `to`, or as far as it takes nobody from work; what is not ready goes first."""
+    not_ready = (*supply.warming, *supply.stuck)
+    kept = [r.name for r in not_ready if just_changed(r) or cordon.at_work(r.name, evidence)]
+    if kept:
+        to = max(to, min(supply.size, supply.existing))
+    return Move(
+        to=to,
+        cordon=leaving.cordon,
+        retire=leaving.idle[: _of_the_ready(supply, to)],
+        waits=leaving.waits,
+        kept=tuple(sorted(kept)),
+    )
+
+
+def _of_the_ready(supply: Supply, to: int) -> int:
+    """How many ready replicas go when the number falls to `to`: those not ready go before them."""
+    return max(0, supply.size - to - max(0, supply.size - len(supply.ready)))
 
 
 def _grow(

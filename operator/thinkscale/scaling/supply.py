@@ -3,7 +3,8 @@
 Coming is supply that was ordered and is not there yet: it is not ordered twice. Stuck is not
 supply, whatever it costs: a replica that cannot start, or that has been warming for longer than any
 before it should, may be replaced. One that no node has room for is not replaced, though: its copy
-would wait in the same queue.
+would wait in the same queue. One that was ready and misses its probes is coming again, by a clock
+that starts when it stopped being ready.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Final
 from thinkscale.model.observation import FleetView, ReplicaState, ReplicaView
 
 UNSCHEDULABLE: Final = "Unschedulable"
+BLIP_SECONDS: Final = 15.0
+"""A replica that stopped being ready so recently may well be ready when Kubernetes next looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +26,16 @@ class Supply:
     ready: tuple[ReplicaView, ...]
     coming: int
     """Warming, or ordered and not created yet."""
+    warming: tuple[ReplicaView, ...]
+    """Those of the coming that exist."""
     stuck: tuple[ReplicaView, ...]
     draining: int
     rolling: bool
+
+    @property
+    def existing(self) -> int:
+        """Replicas that are there and stay, ready or not."""
+        return len(self.ready) + len(self.warming) + len(self.stuck)
 
     @property
     def replaceable(self) -> int:
@@ -34,10 +44,14 @@ class Supply:
 
 
 def count(fleet: FleetView, stuck_after_seconds: float) -> Supply:
-    """Sort the replicas. One that warms for longer than `stuck_after_seconds` is stuck."""
+    """Sort the replicas. One that warms for longer than `stuck_after_seconds` is stuck.
+
+    With 120 s: created 600 s ago, not ready for 5 s: warming. Not ready for 121 s: stuck.
+    """
     ready: list[ReplicaView] = []
     stuck: list[ReplicaView] = []
-    warming = draining = 0
+    warming: list[ReplicaView] = []
+    draining = 0
     for replica in fleet.replicas:
         match replica.state:
             case ReplicaState.READY:
@@ -46,16 +60,28 @@ def count(fleet: FleetView, stuck_after_seconds: float) -> Supply:
                 stuck.append(replica)
             case ReplicaState.DRAINING:
                 draining += 1
-            case ReplicaState.WARMING if replica.age_seconds > stuck_after_seconds:
+            case ReplicaState.WARMING if in_state_seconds(replica) > stuck_after_seconds:
                 stuck.append(replica)
             case ReplicaState.WARMING:
-                warming += 1
-    uncreated = max(0, fleet.desired - len(ready) - len(stuck) - warming)
+                warming.append(replica)
+    uncreated = max(0, fleet.desired - len(ready) - len(stuck) - len(warming))
     return Supply(
         size=fleet.desired,
         ready=tuple(ready),
-        coming=warming + uncreated,
+        coming=len(warming) + uncreated,
+        warming=tuple(warming),
         stuck=tuple(stuck),
         draining=draining,
         rolling=fleet.rolling,
     )
+
+
+def in_state_seconds(replica: ReplicaView) -> float:
+    """Since the replica is what it is; not known: since it was created."""
+    return replica.age_seconds if replica.state_seconds is None else replica.state_seconds
+
+
+def just_changed(replica: ReplicaView) -> bool:
+    """It was something else a moment ago, and is not new: ready, most likely."""
+    since = in_state_seconds(replica)
+    return since <= BLIP_SECONDS and since < replica.age_seconds - BLIP_SECONDS

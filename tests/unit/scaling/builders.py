@@ -100,6 +100,7 @@ def replica(
     state: ReplicaState = ReplicaState.READY,
     *,
     age: float = 600.0,
+    since: float | None = None,
     warmed_in: float | None = None,
     trouble_reason: str = "",
 ) -> ReplicaView:
@@ -108,6 +109,7 @@ def replica(
         name=name,
         state=state,
         age_seconds=age,
+        state_seconds=since,
         warmed_in_seconds=warmed_in,
         trouble=trouble_reason,
         trouble_reason=trouble_reason,

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from tests.unit.scaling.builders import (
     make_fleet,
     make_intent,
@@ -12,7 +14,7 @@ from tests.unit.scaling.builders import (
 )
 from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Hold, Reason, Scale
-from thinkscale.model.observation import FleetView, ReplicaState
+from thinkscale.model.observation import FleetView, ReplicaState, ReplicaView
 from thinkscale.scaling.cordon import MOST_VICTIMS
 
 QUICK = make_intent(down_window=0.0)
@@ -58,7 +60,9 @@ def test_the_number_falls_only_when_the_victim_is_idle_and_the_cordon_had_time_t
     assert first.cordon == {"ready-1"}
     assert first.replicas == Hold(at=2)
     assert first.reason is Reason.DRAINING_SURPLUS
-    assert "draining 1 replica before removal (ready-1)" in first.message
+    assert (
+        "draining 1 replica before removal (ready-1: its cordon is not confirmed)" in first.message
+    )
     # Idle, but the gateways have not confirmed the cordon.
     assert at_work(5, thinking=0, cordoned=False).replicas == Hold(at=2)
     # Confirmed, but seen too early: a request may be in transit.
@@ -214,3 +218,84 @@ def test_stuck_replicas_leave_no_faster_than_the_step_policy_allows():
     story = Story(make_intent(down_window=0.0, down=[policy(1, 60.0)]))
     decision = story.tick(0, make_fleet(3, stuck=3), make_signals(thinking=16))
     assert decision.replicas == Scale(to=5)
+
+
+def test_a_victim_that_works_on_is_named_with_what_keeps_it():
+    story = Story(QUICK)
+
+    def kept(second: float, victim, **reading) -> str:
+        replicas = {"ready-0": work(9, remaining=99), "ready-1": victim}
+        signals = make_signals(thinking=1, replicas=replicas)
+        return story.tick(second, 2, signals, **reading).message
+
+    kept(0, work(0))
+    assert "(ready-1: 2 in flight)" in kept(10, work(2, cordoned=True))
+    assert "(ready-1: 3 in its engine)" in kept(12, work(0, cordoned=True, running=3))
+    silent = work(0, cordoned=True).model_copy(update={"engine": None})
+    assert "(ready-1: its engine does not tell its load)" in kept(14, silent)
+    old = work(0, cordoned=True, engine_age=20.0)
+    assert "(ready-1: its engine was last heard 20 s ago)" in kept(16, old)
+
+
+def test_a_victim_that_never_idles_is_looked_at_ever_more_seldom():
+    story = Story(QUICK)
+    busy = make_signals(
+        thinking=1, replicas={"ready-0": work(9, remaining=9), "ready-1": work(1, cordoned=True)}
+    )
+    looked = {s: story.tick(s, 2, busy).next_tick_seconds for s in (0, 60, 150, 450, 9000)}
+    assert looked == {0: 2.0, 60: 2.0, 150: 5.0, 450: 15.0, 9000: 15.0}
+
+
+def blipped(name: str, seconds: float) -> ReplicaView:
+    return replica(name, ReplicaState.WARMING, age=600.0, since=seconds)
+
+
+def fleet_of(*replicas: ReplicaView) -> FleetView:
+    return FleetView(replicas=replicas, desired=len(replicas), rolling=False)
+
+
+def test_a_replica_that_misses_its_probes_is_neither_stuck_nor_replaced():
+    ready = [replica(f"ready-{i}", warmed_in=20.0) for i in range(3)]
+    story = Story(make_intent(startup_seconds=300.0))
+    signals = make_signals(thinking=25, replicas={"blip": work(6)})
+    decision = story.tick(0, fleet_of(*ready, blipped("blip", 4.0)), signals)
+    assert decision.replicas == Hold(at=4)
+    assert decision.stuck == ()
+    gone = story.tick(300, fleet_of(*ready, blipped("blip", 304.0)), signals)
+    assert gone.stuck == ("blip",)
+    assert gone.replicas == Scale(to=5)
+
+
+@pytest.mark.parametrize("state", [ReplicaState.WARMING, ReplicaState.STUCK])
+def test_the_number_does_not_fall_while_a_replica_that_is_not_ready_works(state: ReplicaState):
+    """Kubernetes would remove that one, whoever is marked."""
+    intent = make_intent(down_window=0.0, low=3, startup_seconds=100.0)
+    story = Story(intent)
+    away = replica("r1", state, age=600.0, since=60.0)
+    fleet = fleet_of(replica("r0"), away, replica("r2"), replica("r3"))
+    at_work = {name: work(3, cordoned=name == "r0") for name in ("r0", "r1", "r2", "r3")}
+    decision = story.tick(0, fleet, make_signals(thinking=12, replicas=at_work))
+    assert decision.replicas == Hold(at=4)
+    assert "no replica is removed while one that is not ready may still work (r1)" in (
+        decision.message
+    )
+    idle = {**at_work, "r1": work(0)}
+    assert story.tick(2, fleet, make_signals(thinking=12, replicas=idle)).replicas == Scale(to=3)
+    in_engine = {**at_work, "r1": work(0, running=1)}
+    signals = make_signals(thinking=12, replicas=in_engine)
+    assert story.tick(4, fleet, signals).replicas == Hold(at=4)
+    in_engine = {**at_work, "r1": work(0, running=1, engine_age=20.0)}
+    signals = make_signals(thinking=12, replicas=in_engine)
+    assert story.tick(6, fleet, signals).replicas == Scale(to=3)
+
+
+def test_a_replica_that_was_ready_a_moment_ago_is_not_removed_for_it():
+    intent = make_intent(down_window=0.0, low=3)
+    at_work = {name: work(3) for name in ("r0", "r2", "r3")}
+    signals = make_signals(thinking=9, replicas=at_work)
+    ready = [replica(name) for name in ("r0", "r2", "r3")]
+    story = Story(intent)
+    assert story.tick(0, fleet_of(*ready, blipped("r1", 5.0)), signals).replicas == Hold(at=4)
+    assert story.tick(11, fleet_of(*ready, blipped("r1", 16.0)), signals).replicas == Scale(to=3)
+    new = replica("new", ReplicaState.WARMING, age=5.0, since=5.0)
+    assert Story(intent).tick(0, fleet_of(*ready, new), signals).replicas == Scale(to=3)

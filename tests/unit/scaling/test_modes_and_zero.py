@@ -2,10 +2,19 @@
 
 import pytest
 
-from tests.unit.scaling.builders import make_fleet, make_intent, make_signals, percent, policy, work
+from tests.unit.scaling.builders import (
+    make_fleet,
+    make_intent,
+    make_signals,
+    percent,
+    policy,
+    replica,
+    work,
+)
 from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Hold, LimitedBy, Reason, Scale
 from thinkscale.model.intent import Mode
+from thinkscale.model.observation import FleetView, ReplicaState
 from thinkscale.model.reading import Absent
 
 
@@ -43,6 +52,29 @@ def test_a_number_lowered_by_hand_needs_no_signals_and_no_ready_replica():
     assert story.tick(0, 3, Absent(reason="no gateway")).replicas == Scale(to=1)
     story = Story(make_intent(mode=Mode.MANUAL, manual=1))
     assert story.tick(0, make_fleet(0, warming=3), make_signals()).replicas == Scale(to=1)
+
+
+def test_signals_lost_while_victims_drain_hold_a_persons_number_back_for_a_minute():
+    story = Story(make_intent(mode=Mode.MANUAL, manual=2))
+    busy = {f"ready-{i}": work(2, remaining=i) for i in range(4)}
+    signals = make_signals(thinking=8, replicas=busy)
+    story.tick(0, 4, signals)
+    for second in (2, 30, 60):
+        unsure = story.tick(second, 4, signals, complete=False)
+        assert unsure.replicas == Hold(at=4)
+        assert unsure.cordon == {"ready-0", "ready-1"}
+        assert unsure.retire == ()
+    lost = story.tick(61, 4, Absent(reason="gone"))
+    assert lost.replicas == Scale(to=2)
+    assert set(lost.retire) == lost.cordon == {"ready-0", "ready-1"}
+
+
+def test_a_number_lowered_by_hand_spares_a_replica_at_work_that_misses_its_probes():
+    away = replica("away", ReplicaState.WARMING, age=600.0, since=60.0)
+    fleet = FleetView(replicas=(replica("a"), replica("b"), away), desired=3, rolling=False)
+    story = Story(make_intent(mode=Mode.MANUAL, manual=2))
+    assert story.tick(0, fleet, make_signals(replicas={"away": work(1)})).replicas == Hold(at=3)
+    assert story.tick(2, fleet, make_signals(replicas={"away": work(0)})).replicas == Scale(to=2)
 
 
 def test_idle_for_as_long_as_declared_goes_to_zero_and_not_before():
