@@ -5,13 +5,13 @@ More replicas shorten queues and thin batches; they never make a single token fa
 alone makes it. So an objective is out of reach when too many requests are late even if each ran
 alone, at the fastest pace that was ever measured. What the check says is certain, given what was
 measured: it counts thinking tokens only where all tokens would count, and says nothing while
-lengths are unknown.
+lengths are unknown. A service that sleeps is late for whoever wakes it, and that is no finding: a
+few of them fit into any objective.
 """
 
 from dataclasses import dataclass
 
 from thinkscale.model.intent import Indicator, Intent, Objective
-from thinkscale.scaling import lead_time
 from thinkscale.scaling.life_table import Survival
 from thinkscale.scaling.state import State
 
@@ -32,31 +32,10 @@ def check(intent: Intent, state: State, fastest_token_seconds: float | None) -> 
     `fastest_token_seconds` is the gateways' measurement; None: nothing was measured yet.
     """
     survival = Survival(state.lengths, intent.budget.max_tokens)
-    lead = lead_time.lead_seconds(state.lead_times, intent.startup_seconds)
     found = [
-        _cold_start(intent, objective, lead)
-        or _token_time(objective, survival, fastest_token_seconds)
-        for objective in intent.objectives
+        _token_time(objective, survival, fastest_token_seconds) for objective in intent.objectives
     ]
     return tuple(finding for finding in found if finding is not None)
-
-
-def _cold_start(intent: Intent, objective: Objective, lead: float) -> Finding | None:
-    """A service that sleeps makes its first request wait for a start."""
-    first = (Indicator.TIME_TO_FIRST_TOKEN, Indicator.TIME_TO_FIRST_ANSWER)
-    if intent.min_replicas > 0 or objective.indicator not in first:
-        return None
-    if objective.threshold_seconds >= lead:
-        return None
-    return Finding(
-        slo=objective.name,
-        field="spec.scaling.minReplicas",
-        message=(
-            f"SLO {objective.name}: a request that wakes the service from zero waits about "
-            f"{lead:.0f} s for a replica, the threshold is {objective.threshold_seconds:g} s; "
-            f"set minReplicas to 1 or raise thresholdMilliseconds"
-        ),
-    )
 
 
 def _token_time(objective: Objective, survival: Survival, fastest: float | None) -> Finding | None:

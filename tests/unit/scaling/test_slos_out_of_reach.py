@@ -78,9 +78,6 @@ def test_before_anything_was_measured_nothing_is_claimed():
     assert findings(objective(Indicator.TIME_TO_FIRST_TOKEN, 0.1), 0.03) == ()
 
 
-def test_a_service_that_sleeps_cannot_answer_faster_than_it_starts():
-    (found,) = findings(objective(Indicator.TIME_TO_FIRST_ANSWER, 8.0, 0.05), 0.03, low=0)
-    assert found.field == "spec.scaling.minReplicas"
-    assert "waits about 20 s for a replica, the threshold is 8 s" in found.message
-    assert findings(objective(Indicator.TIME_TO_FIRST_ANSWER, 30.0, 0.05), 0.03, low=0) == ()
-    assert findings(objective(Indicator.END_TO_END, 8.0, 0.05), 0.03, low=0) == ()
+def test_a_service_that_sleeps_may_be_late_for_those_who_wake_it():
+    for indicator in (Indicator.TIME_TO_FIRST_ANSWER, Indicator.TIME_TO_FIRST_TOKEN):
+        assert findings(objective(indicator, 8.0, 0.05), 0.03, low=0) == ()
