@@ -30,10 +30,11 @@ test-unit: venv     ## under a minute, no cluster
 	$(PYTEST) tests/unit -n 3
 
 test-cluster: install   ## against a real kube-apiserver, no nodes
-	$(PYTEST) tests/cluster
+	$(PYTEST) tests/cluster -n 2 --dist loadfile
 
 test-e2e: install   ## on real nodes (root)
-	$(PYTEST) e2e --timeout=600
+	$(PYTEST) e2e --ignore=e2e/test_headline.py -n 2 --dist loadfile --timeout=600
+	$(PYTEST) e2e/test_headline.py   # alone: its engines keep time on a machine that is not busy
 
 demo: $(if $(filter existing,$(DEMO_CLUSTER)),venv,install)   ## KEEP=1, DEMO_CLUSTER=existing, JSON=FILE
 	.venv/bin/python -m e2e.story.demo

@@ -13,13 +13,12 @@ from e2e.story.headline_plot import draw
 from e2e.story.headline_result import Result, problems, spoken
 from e2e.story.places import Place
 
-
 ATTEMPTS = 2
 """A run on a machine that was busy with something else is void and says nothing: once more then."""
 
 
 def run_until_it_counts(cluster: LocalCluster, directory: Path) -> Result:
-    """The first run that is not void, or the last; each in a namespace and a directory of its own."""
+    """The first run that is not void, or the last; each in a namespace of its own."""
     for attempt in range(ATTEMPTS):
         spaces = fixtures.namespace(cluster)
         place = Place(
