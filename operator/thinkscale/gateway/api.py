@@ -15,6 +15,7 @@ from thinkscale.engines.dialect import Dialect, Route
 from thinkscale.engines.vllm_requests import VllmRequests
 from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.relay import Relay
 from thinkscale.gateway.request import BadRequest, ClientRequest, parse
 from thinkscale.gateway.upstream import Upstream
@@ -29,11 +30,10 @@ WATCH_SECONDS: Final = 1.0
 class Api:
     """The handlers, and the requests that they serve now."""
 
-    def __init__(self, gateway: Gateway, upstream: Upstream, silence: tuple[float, float]) -> None:
-        """`silence`: seconds that an engine may be silent before the first token, and after it."""
+    def __init__(self, gateway: Gateway, upstream: Upstream, patience: Patience) -> None:
         self._gateway = gateway
         self._upstream = upstream
-        self._silence = silence
+        self._patience = patience
         self._relays: set[Relay] = set()
         self._born = int(time.time())
 
@@ -105,7 +105,7 @@ class Api:
             request=parsed,
             client=client,
             headers=headers,
-            silence=self._silence,
+            patience=self._patience,
         )
 
     async def _models(self, _: web.Request) -> web.Response:

@@ -20,6 +20,7 @@ from aiohttp import web
 from thinkscale.gateway.admin import Admin
 from thinkscale.gateway.api import Api
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.scrape import scrape_engines
 from thinkscale.gateway.sources import FileSource, Source
 from thinkscale.gateway.upstream import Upstream
@@ -41,19 +42,26 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help='JSON list of {"name", "url", "ready"}, read when changed',
     )
+    usual = Patience()
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="the API")
     parser.add_argument("--admin-port", type=int, default=9090, help="signals, metrics and probes")
     parser.add_argument(
+        "--connect-timeout-seconds",
+        type=float,
+        default=usual.connect,
+        help="search for a replica that takes the connection that ends a request",
+    )
+    parser.add_argument(
         "--idle-timeout-seconds",
         type=float,
-        default=120.0,
+        default=usual.idle,
         help="silence within a stream that ends it",
     )
     parser.add_argument(
         "--first-token-timeout-seconds",
         type=float,
-        default=600.0,
+        default=usual.first_token,
         help="silence before the first token that ends a request",
     )
     parser.add_argument(
@@ -94,8 +102,12 @@ async def serve(options: argparse.Namespace, source: Source) -> None:
         loop.add_signal_handler(number, stopping.set)
     gateway = Gateway(socket.gethostname())
     upstream = Upstream()
-    silence = (options.first_token_timeout_seconds, options.idle_timeout_seconds)
-    api = Api(gateway, upstream, silence)
+    patience = Patience(
+        connect=options.connect_timeout_seconds,
+        first_token=options.first_token_timeout_seconds,
+        idle=options.idle_timeout_seconds,
+    )
+    api = Api(gateway, upstream, patience)
     runners = [
         await _listen(api.application(), options.host, options.port),
         await _listen(Admin(gateway).application(), options.host, options.admin_port),

@@ -3,9 +3,12 @@ turning from one stage to the next.
 
 The shell around `exchange`. What it must get right: nothing is sent to a second replica once the
 client has a byte; a client that goes away closes the upstream at once (the engine aborts); a stage
-that was cut is closed before the next one starts; a silent engine does not hold a client for ever.
+that was cut is closed before the next one starts; a silent engine does not hold a client for ever,
+neither before its headers nor after them; a replica that is gone but still listed as ready costs
+its requests a wait, not their lives.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,16 +22,18 @@ from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.exchange import Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.plan import BudgetPlan, plan_budget
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.routing import QueueFull, Replica
 from thinkscale.gateway.shape import error_body
 from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.sse import SseParser
-from thinkscale.gateway.upstream import Unreachable, Upstream
+from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
 ATTEMPTS: Final = 2
+"""Replicas that a request is sent to at most."""
 RETRY_AFTER_SECONDS: Final = 5
 
 
@@ -48,12 +53,10 @@ class Relay:
         request: ClientRequest,
         client: Client,
         headers: Mapping[str, str],
-        silence: tuple[float, float],
+        patience: Patience,
     ) -> None:
-        """`headers`: the client's own that go on to the engine. `silence`: seconds that an engine
-        may be silent before the first token, and after it.
-        """
-        self.outcome = Outcome.CANCELLED
+        """`headers`: the client's own that go on to the engine."""
+        self.outcome = Outcome.FAILED
         self.flight: Flight = gateway.arrive()
         self.exchange: Exchange | None = None
         self._gateway = gateway
@@ -63,7 +66,7 @@ class Relay:
         self._request = request
         self._client = client
         self._headers = dict(headers)
-        self._silence = silence
+        self._patience = patience
         self._deadline = float("inf")
         self._response: aiohttp.ClientResponse | None = None
         self._budget = BudgetMachine(limit=None)
@@ -73,16 +76,16 @@ class Relay:
         self._thought_over = False
         self._violated = False
         self._sent = False
+        self._silent = False
 
     async def run(self) -> web.StreamResponse:
         """Serve the request; raises CancelledError when the client went away."""
         try:
             response = await self._attempts()
-        except ClientGone:
+        except (ClientGone, asyncio.CancelledError):
             self.outcome = Outcome.CANCELLED
             raise
         except QueueFull:
-            self.outcome = Outcome.FAILED
             return refusal(
                 "All replicas are busy and the queue is full. Please try again later.",
                 "Service Unavailable",
@@ -103,6 +106,7 @@ class Relay:
     def tick(self, now: float, allowed: int | None) -> None:
         """Once a second: give up on a silent engine, apply what load allows to an open thought."""
         if now > self._deadline and self._response is not None:
+            self._silent = True
             self._response.close()
         if allowed is not None and self._budget.limit is not None and not self._thought_over:
             self._budget.lower(allowed)
@@ -110,7 +114,7 @@ class Relay:
 
     async def _attempts(self) -> web.StreamResponse:
         replica = await self._gateway.place(self.flight)
-        attempt = 1
+        attempt, unconnected_since = 1, float("inf")
         while True:
             try:
                 try:
@@ -119,11 +123,18 @@ class Relay:
                     self._close()
                     self._deadline = float("inf")
             except (Broken, *Unreachable) as error:
-                if self._sent or attempt == ATTEMPTS:
+                now = self._gateway.clock()
+                last = self._sent or self._silent  # a silent engine may be at work on it
+                if isinstance(error, Unconnected):
+                    unconnected_since = min(unconnected_since, now)
+                    last = last or now - unconnected_since >= self._patience.connect
+                else:
+                    last = last or attempt == ATTEMPTS
+                    attempt += 1
+                if last:
                     self._gateway.leave(replica.name)
-                    return await self._fail(str(error) or type(error).__name__)
+                    return await self._fail(self._why(error))
                 self._gateway.away(self.flight, replica.name)
-                attempt += 1
                 replica = await self._gateway.place(self.flight, again=True)
                 continue
             except BaseException:
@@ -193,9 +204,17 @@ class Relay:
     async def _post(
         self, replica: Replica, route: Route, body: dict[str, Any]
     ) -> aiohttp.ClientResponse:
+        """Returns when the headers are there. `tick` guards the body, of which nothing has come:
+        engines queue silently, continuations too.
+        """
         self._close()
-        self._watch()
-        self._response = await self._upstream.post(replica, route, body, self._headers)
+        patience = self._patience.first_token
+        self._deadline = self._gateway.clock() + patience
+        try:
+            async with asyncio.timeout(patience) as limit:
+                self._response = await self._upstream.post(replica, route, body, self._headers)
+        finally:
+            self._silent = limit.expired()
         return self._response
 
     def _answer_headers(self, replica: Replica) -> dict[str, str]:
@@ -205,7 +224,8 @@ class Relay:
 
     def _watch(self) -> None:
         began = self.exchange is not None and self.exchange.began
-        self._deadline = self._gateway.clock() + self._silence[1 if began else 0]
+        patience = self._patience.idle if began else self._patience.first_token
+        self._deadline = self._gateway.clock() + patience
 
     async def _pump(self, response: aiohttp.ClientResponse) -> bool:
         """Stream one stage; True: it was ended for another one."""
@@ -296,6 +316,11 @@ class Relay:
         broken = exchange.error is not None or exchange.finish_reason == "abort"
         self.outcome = Outcome.FAILED if broken else Outcome.COMPLETED
         return await self._client.finish()
+
+    def _why(self, error: Exception) -> str:
+        if self._silent:
+            return "the model server was silent for too long"
+        return str(error) or type(error).__name__
 
     async def _fail(self, message: str) -> web.StreamResponse:
         self.outcome = Outcome.FAILED

@@ -19,6 +19,8 @@ CONNECT_SECONDS: Final = 5.0
 _SIDE_CALL: Final = aiohttp.ClientTimeout(total=5.0)
 _JSON: Final = {"Content-Type": "application/json"}
 
+Unconnected = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""What a call raises when no connection came about: nothing was sent."""
 Unreachable = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError)
 """What a call raises when the replica cannot be reached, or breaks off."""
 

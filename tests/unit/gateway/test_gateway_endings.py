@@ -3,6 +3,7 @@ end.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -68,8 +69,9 @@ def impatient(processes: Any, tmp_path: Path) -> Iterator[Any]:
     """A second gateway that gives up on silence soon."""
     first, _ = processes
     gateway = type(first)(
-        tmp_path, "--idle-timeout-seconds", "0.5", "--first-token-timeout-seconds", "0.5"
-    )
+        tmp_path, "--idle-timeout-seconds", "0.5", "--first-token-timeout-seconds", "0.5",
+        "--connect-timeout-seconds", "0.5",
+    )  # fmt: skip
     yield gateway
     gateway.stop()
 
@@ -216,9 +218,81 @@ async def test_clients_with_connection_pools_do_not_hold_up_the_end(
             gateway.terminate()
             assert await asyncio.to_thread(gateway.process.wait, 5) == 0
             ends = await asyncio.gather(*clients, return_exceptions=True)
-        # Every answer came whole; what comes after the last one finds nobody listening.
-        assert {type(end) for end in ends} == {aiohttp.ClientConnectorError}
+        # Every answer came whole; what comes after the last one finds nobody listening, or is
+        # still in the listener's backlog when it closes.
+        assert all(isinstance(end, aiohttp.ClientOSError) for end in ends)
         assert told[0] is None
         assert told[-1] == "close"
     finally:
         gateway.stop()
+
+
+@pytest.mark.parametrize("extra", [{}, {"stream": False}, {"stream": False, "echo": True}])
+async def test_an_engine_that_hangs_before_its_headers_ends_in_a_502(
+    setup: Any, impatient: Any, extra: Any
+) -> None:
+    calls = 0
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(30)
+        return web.Response()
+
+    impatient.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 1})
+    async with engine_of(hang) as url:
+        impatient.write("replicas.json", [{"name": "r", "url": url}])
+        await until_ready(setup.session, impatient.admin)
+        async with setup.session.post(
+            impatient.url + "/v1/chat/completions", json={**chat(1, 1), **extra}
+        ) as response:
+            text = await asyncio.wait_for(response.text(), 5)
+        assert response.status == 502
+        assert '"code":502' in text
+        assert calls == 1  # it may be at work on it: no second engine is burdened
+
+
+async def test_a_dead_replica_that_is_still_listed_costs_a_wait_and_no_request(setup: Any) -> None:
+    await setup.arrange("c")
+    before = (await setup.signals())["counters"]["failed"]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # never listens
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        setup.gateway.write("replicas.json", [{"name": "dead", "url": url}])
+        await setup.until(lambda s: set(s["replicas"]) == {"dead"})
+        requests = [asyncio.create_task(setup.stream(**chat(5, 3))) for _ in range(3)]
+        await asyncio.sleep(2.5)
+        assert not any(request.done() for request in requests)
+        assert (await setup.signals())["held"] >= 1
+        await setup.replicas("c")
+        answers = await asyncio.wait_for(asyncio.gather(*requests), 5)
+    assert [answer.status for answer in answers] == [200] * 3
+    assert all(answer.done for answer in answers)
+    assert (await setup.signals())["counters"]["failed"] == before
+
+
+async def test_when_nobody_can_be_reached_the_client_gets_a_502(setup: Any, impatient: Any) -> None:
+    impatient.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 1})
+    impatient.write("replicas.json", [{"name": "aa", "url": "http://127.0.0.1:9"}])
+    await until_ready(setup.session, impatient.admin)
+    body = {**chat(5, 3), "stream": False}
+    async with setup.session.post(impatient.url + "/v1/chat/completions", json=body) as response:
+        answer = await response.json()
+    assert response.status == 502
+    assert answer["error"]["code"] == 502
+
+
+async def test_what_breaks_in_the_gateway_itself_counts_as_failed(setup: Any) -> None:
+    async def babble(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="data: [1]\n\n", content_type="text/event-stream")
+
+    await setup.arrange("c")
+    before = (await setup.signals())["counters"]
+    async with engine_of(babble) as url:
+        setup.gateway.write("replicas.json", [{"name": "babel", "url": url}])
+        await setup.until(lambda s: set(s["replicas"]) == {"babel"})
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await setup.stream(**chat(5, 3))
+    after = (await setup.signals())["counters"]
+    assert after["failed"] == before["failed"] + 1
+    assert after["cancelled"] == before["cancelled"]

@@ -285,16 +285,6 @@ async def test_a_replica_that_refuses_connections_costs_no_request(setup: Any) -
     assert all(answer.done for answer in answers)
 
 
-async def test_when_nobody_can_be_reached_the_client_gets_a_502(setup: Any) -> None:
-    await setup.arrange("a")
-    dead = {"name": "aa", "url": "http://127.0.0.1:9", "ready": True}
-    setup.gateway.write("replicas.json", [dead])
-    await setup.until(lambda s: set(s["replicas"]) == {"aa"})
-    answer = await setup.post(**chat(5, 3))
-    assert answer.status == 502
-    assert answer.events[0]["error"]["code"] == 502
-
-
 async def test_the_long_poll_answers_at_once_when_depth_jumps(setup: Any) -> None:
     await setup.arrange("a")
     sequence = (await setup.signals())["sequence"]
