@@ -3,7 +3,8 @@ skipped.
 
 Old and new names are known: `gpu_cache_usage_perc` became `kv_cache_usage_perc` (0.9), and the KV
 capacity is told directly (`kv_cache_size_tokens`) or as blocks times block size. Several engines
-behind one port (data parallel) add up; their KV usage is the mean, as they share the load. NB:
+behind one port (data parallel) add up; their KV usage is the mean, as they share the load. A value
+that no engine can mean (NaN, infinite, negative) is skipped. NB:
 `num_requests_waiting_by_reason` must not be taken for `num_requests_waiting`.
 """
 
@@ -16,6 +17,7 @@ _LINE: Final = re.compile(
     r"|cache_config_info)(?:\{([^\n]*)\})? ([^\s]+)",
     re.MULTILINE,
 )
+MOST: Final = 1e12
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -40,10 +42,9 @@ def parse_load(text: str) -> EngineLoad | None:
             if tokens is not None:
                 capacity = (capacity or 0) + tokens
             continue
-        try:
-            sums.setdefault(name, []).append(float(value))
-        except ValueError:
-            continue
+        number = _plausible(value)
+        if number is not None:
+            sums.setdefault(name, []).append(number)
     running = sums.get("num_requests_running")
     if running is None:
         return None
@@ -56,9 +57,17 @@ def parse_load(text: str) -> EngineLoad | None:
     )
 
 
+def _plausible(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 <= number <= MOST else None
+
+
 def _capacity(labels: dict[str, str]) -> int | None:
     tokens = labels.get("kv_cache_size_tokens", "")
-    if tokens.isdigit():
+    if tokens.isdecimal():
         return int(tokens)
     blocks, size = labels.get("num_gpu_blocks", ""), labels.get("block_size", "")
-    return int(blocks) * int(size) if blocks.isdigit() and size.isdigit() else None
+    return int(blocks) * int(size) if blocks.isdecimal() and size.isdecimal() else None

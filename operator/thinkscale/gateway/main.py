@@ -23,6 +23,7 @@ from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.scrape import scrape_engines
 from thinkscale.gateway.sources import FileSource, Source
+from thinkscale.gateway.supervise import supervise
 from thinkscale.gateway.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -115,9 +116,9 @@ async def serve(options: argparse.Namespace, source: Source) -> None:
     logger.info("Serving port=%d admin_port=%d", options.port, options.admin_port)
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(source.run(gateway)),
-            group.create_task(api.watch()),
-            group.create_task(scrape_engines(gateway, upstream)),
+            group.create_task(supervise("source", lambda: source.run(gateway))),
+            group.create_task(supervise("watch", api.watch)),
+            group.create_task(supervise("scrape", lambda: scrape_engines(gateway, upstream))),
         ]
         await stopping.wait()
         await _drain(gateway, runners[0], options.drain_delay_seconds)
