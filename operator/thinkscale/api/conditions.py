@@ -21,7 +21,7 @@ class ConditionType(StrEnum):
     """What is said of every service, always."""
 
     READY = "Ready"
-    """Clients are served: a gateway and as many replicas as are needed now are ready."""
+    """Clients are served: a gateway and a replica are ready, or the service sleeps on purpose."""
     RECONCILING = "Reconciling"
     """The cluster does not yet look as the spec says: objects are being made, pods roll."""
     STALLED = "Stalled"
@@ -59,6 +59,8 @@ class ConditionReason(StrEnum):
     """An object of that name exists and is not ours."""
     OBJECT_REFUSED = "ObjectRefused"
     """The API server refused an object that the spec asks for (quota, admission)."""
+    LEAVING = "Leaving"
+    """An object of that name is being removed, and something holds it (a finalizer)."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
     CRASH_LOOPING = "CrashLooping"

@@ -15,7 +15,7 @@ from typing import Final
 from thinkscale.api import names
 from thinkscale.api.conditions import ConditionReason
 from thinkscale.api.v1alpha1 import ReasoningService
-from thinkscale.controller.apply import Applier, NameConflict, Wish, wish
+from thinkscale.controller.apply import Applier, Leaving, NameConflict, Wish, wish
 from thinkscale.controller.runtime import Published, next_publication
 from thinkscale.controller.store import Service
 from thinkscale.controller.trouble import Trouble
@@ -83,7 +83,7 @@ class Executor:
     ) -> Outcome:
         """Write the differences. `live`: the replicas before.
 
-        Raises Departed, Leaving, ApiUnavailable and ApiConflict: the tick is over, try again.
+        Raises Departed, ApiUnavailable and ApiConflict: the tick is over, try again.
         """
         troubles = await self._ensure_all(service, self._standing(service))
         name = names.model_name(service.metadata.name)
@@ -114,16 +114,15 @@ class Executor:
             )
         if marked and replicas < live:
             await asyncio.sleep(SETTLE_SECONDS)
-        troubles += await self._ensure_all(
-            service, [wish(model_deployment(service, pin, replicas))]
-        )
+        refused = await self._ensure_all(service, [wish(model_deployment(service, pin, replicas))])
+        written = known is not None and not refused
         before = known.annotations.get(names.ROLLING_INPUTS) if known else None
         return Outcome(
             published=published,
-            replicas=replicas,
-            scaled_from=live if known is not None and replicas != live else None,
-            rolled=before is not None and before != pin.inputs,
-            troubles=tuple(troubles),
+            replicas=live if refused else replicas,
+            scaled_from=live if written and replicas != live else None,
+            rolled=written and before is not None and before != pin.inputs,
+            troubles=(*troubles, *refused),
         )
 
     def _standing(self, service: ReasoningService) -> tuple[Wish, ...]:
@@ -144,15 +143,20 @@ class Executor:
         """Each object so, or the trouble with it; one refusal does not stop the others."""
         troubles: list[Trouble] = []
         for wanted in wishes:
+            subject = f"{wanted.object['kind']} {wanted.object['metadata']['name']}"
             try:
                 await self._applier.ensure(service, wanted)
             except NameConflict as error:
-                troubles.append(Trouble(reason=ConditionReason.NAME_CONFLICT, message=str(error)))
+                reason, message = ConditionReason.NAME_CONFLICT, str(error)
+            except Leaving as error:
+                reason, message = ConditionReason.LEAVING, str(error)
             except (ApiUnavailable, ApiConflict):
                 raise
             except ApiError as error:
-                what = f"{wanted.object['kind']} {wanted.object['metadata']['name']}: {error}"
-                troubles.append(Trouble(reason=ConditionReason.OBJECT_REFUSED, message=what))
+                reason, message = ConditionReason.OBJECT_REFUSED, f"{subject}: {error}"
+            else:
+                continue
+            troubles.append(Trouble(reason=reason, message=message, subject=subject))
         return troubles
 
     async def _mark(self, entry: Service, service: ReasoningService, decision: Decision) -> bool:

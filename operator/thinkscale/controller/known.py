@@ -23,7 +23,6 @@ class Rollout:
     replicas: int
     """`spec.replicas`."""
     existing: int
-    ready: int
     updated: int
     current: bool
     """Its controller has seen the latest spec."""
@@ -104,7 +103,6 @@ def _rollout(manifest: Mapping[str, Any]) -> Rollout:
     return Rollout(
         replicas=int(manifest["spec"].get("replicas", 1)),
         existing=int(status.get("replicas", 0)),
-        ready=int(status.get("readyReplicas", 0)),
         updated=int(status.get("updatedReplicas", 0)),
         current=int(status.get("observedGeneration", 0))
         >= int(manifest["metadata"].get("generation", 0)),

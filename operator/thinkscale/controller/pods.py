@@ -143,7 +143,7 @@ def replica_of(pod: Pod, now: datetime, startup_seconds: float) -> ReplicaView:
 
 
 def _warmed_in(pod: Pod, startup_seconds: float) -> float | None:
-    """Created to first ready; None: it was not ready yet, or restarted, or that moment is not known.
+    """Created to first ready; None: not ready yet, or restarted, or that moment is not known.
 
     A start that took longer than `startup_seconds` would have been restarted. So a later readiness
     is not the first one: the pod stopped being ready before this process saw it.

@@ -30,8 +30,8 @@ REFRESH_SECONDS: Final = 30.0
 class _Told:
     status: ReasoningServiceStatus
     at: float
-    reasons: frozenset[str] = frozenset()
-    """Of the troubles that are known already."""
+    troubles: frozenset[tuple[str, str]]
+    """Keys of those that are known already."""
 
 
 class Reporter:
@@ -61,7 +61,11 @@ class Reporter:
         """Write the status that `make` makes of the last one, if it is worth it. Returns the
         seconds after which a status that was held back may be written (infinite: none was).
         """
-        told = self._told.setdefault(about.uid, _Told(status=stored, at=-REFRESH_SECONDS))
+        told = self._told.get(about.uid)
+        if told is None:
+            known = frozenset(t.key for t in troubles if t.told_by(stored.conditions))
+            told = _Told(status=stored, at=-REFRESH_SECONDS, troubles=known)
+            self._told[about.uid] = told
         after = make(told.status)
         await self._warn(about, told, troubles)
         if after == told.status:
@@ -110,9 +114,9 @@ class Reporter:
 
     async def _warn(self, about: ObjectMeta, told: _Told, troubles: Sequence[Trouble]) -> None:
         """Trouble is an event when it is new; its message alone may change without one."""
-        before, told.reasons = told.reasons, frozenset(t.reason for t in troubles)
+        before, told.troubles = told.troubles, frozenset(t.key for t in troubles)
         for trouble in troubles:
-            if trouble.reason not in before:
+            if trouble.key not in before:
                 await self._poster.post(about, trouble.reason, trouble.message, kind="Warning")
 
     def forget(self, uid: str) -> None:

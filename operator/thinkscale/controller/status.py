@@ -47,7 +47,7 @@ class Seen:
     rollout: Rollout | None
     """Of the model Deployment."""
     gateways_ready: int
-    trouble: Trouble | None
+    troubles: tuple[Trouble, ...]
     unattainable: str
     """Why an SLO cannot be met by any number of replicas; empty: no such SLO."""
     scaled: LastDecision | None
@@ -179,7 +179,10 @@ def _reconciling(seen: Seen) -> Verdict:
     if rollout is None:
         return True, ConditionReason.CREATING, "The model servers are being created."
     if rollout.current and rollout.updated < rollout.existing:
-        message = f"{rollout.updated} of {rollout.existing} pods run the new revision."
+        message = (
+            f"{rollout.updated} of {rollout.existing} pods run the new revision; "
+            f"the fleet does not shrink before all do."
+        )
         return True, ConditionReason.ROLLING, message
     ready = seen.count(ReplicaState.READY)
     if len(fleet.replicas) != fleet.desired or ready != fleet.desired:
@@ -189,8 +192,10 @@ def _reconciling(seen: Seen) -> Verdict:
 
 
 def _stalled(seen: Seen) -> Verdict:
-    if seen.trouble is not None:
-        return True, seen.trouble.reason, seen.trouble.message
+    if seen.troubles:
+        first, *others = seen.troubles
+        words = "; ".join([first.message, *(other.in_full for other in others)])
+        return True, first.reason, words
     return False, ConditionReason.PROGRESSING, "Nothing stands in the way."
 
 

@@ -6,7 +6,7 @@ found again in the cluster by a process that has just started.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,8 +16,8 @@ from thinkscale.api.conditions import ConditionReason
 from thinkscale.api.status import LastDecision, ReasoningServiceStatus
 from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.controller import gather, trouble
-from thinkscale.controller.apply import Applier, Departed, Leaving
-from thinkscale.controller.execute import Executor, Outcome
+from thinkscale.controller.apply import Applier, Departed
+from thinkscale.controller.execute import Executor, Outcome, target_replicas
 from thinkscale.controller.metrics import Metrics
 from thinkscale.controller.report import Reporter
 from thinkscale.controller.runtime import Published
@@ -33,7 +33,10 @@ from thinkscale.signals.source import GatewaySource
 
 logger = logging.getLogger(__name__)
 
-SOON_SECONDS: Final = 1.0
+LEAVING_SECONDS: Final = 1.0
+"""Between two looks at an object that is being removed."""
+LEAVING_GRACE_SECONDS: Final = 10.0
+"""Removing takes a moment: only what takes longer is a trouble."""
 BROKEN_SECONDS: Final = 60.0
 
 
@@ -46,6 +49,10 @@ class Memory:
     published: Published
     size: int | None = None
     """Replicas last stated: restated if somebody deletes or scales the Deployment."""
+    attempted: int | None = None
+    """Replicas of a write that may or may not have landed: its answer never came."""
+    leaving_since: datetime | None = None
+    """Since when an object that is being removed has been in the way."""
 
 
 class Ticker:
@@ -89,8 +96,6 @@ class Ticker:
             return await self._tell_broken(
                 entry, Trouble(reason=ConditionReason.SPEC_INVALID, message=str(error))
             )
-        except Leaving:
-            return SOON_SECONDS
         except Departed:
             self._store.drop_resource(key)
             self._forget(key, entry)
@@ -103,15 +108,19 @@ class Ticker:
         deployment = names.model_name(service.metadata.name)
         self._source.follow(key, gather.gateways_of(entry))
         found = gather.rollout_of(entry, deployment)
+        if found is not None and found.replicas == memory.attempted:
+            memory.size = memory.attempted
         fleet = gather.fleet_of(entry, intent, deployment, memory.size, now)
         observation = gather.observe(
             fleet, self._fleet_age_seconds(), self._source.read(key), self._source.epoch
         )
         decision, memory.state = decide(intent, observation, memory.state, now)
+        memory.attempted = target_replicas(decision, fleet.desired)
         outcome = await self._executor.execute(
             service, entry, decision, memory.state, memory.published, fleet.desired, now
         )
         memory.published, memory.size = outcome.published, outcome.replicas
+        memory.attempted = None
         scaled = self._note(service, decision, outcome, now)
         if found is not None and found.replicas != fleet.desired:
             await self._reporter.overridden(service.metadata, found.replicas, outcome.replicas)
@@ -124,6 +133,8 @@ class Ticker:
         findings = attainable.check(
             intent, memory.state, pace.value if isinstance(pace, Value) else None
         )
+        met, leaving = _standing_troubles(outcome.troubles, memory, now)
+        troubles = trouble.all_of(met, rollouts, fleet.replicas, decision.stuck, gateways, now)
         seen = Seen(
             service=service,
             intent=intent,
@@ -132,17 +143,21 @@ class Ticker:
             decision=decision,
             rollout=rollouts[0],
             gateways_ready=sum(pod.ready and not pod.deleting for pod in gateways),
-            trouble=trouble.worst(outcome.troubles, rollouts, fleet.replicas, gateways, now),
+            troubles=tuple(troubles),
             unattainable="; ".join(finding.message for finding in findings),
             scaled=scaled,
         )
         wait = await self._reporter.tell(
             service.metadata,
             [
-                *([seen.trouble] if seen.trouble else []),
+                *troubles,
                 *(
-                    Trouble(reason=ConditionReason.UNATTAINABLE, message=f.message)
-                    for f in findings
+                    Trouble(
+                        reason=ConditionReason.UNATTAINABLE,
+                        message=finding.message,
+                        subject=f"SLO {finding.slo}:",
+                    )
+                    for finding in findings
                 ),
             ],
             lambda before: status_of(seen, before, now.replace(microsecond=0)),
@@ -150,7 +165,7 @@ class Ticker:
         )
         if scaled is not None or outcome.rolled:
             await self._reporter.announce(service.metadata, decision, scaled, outcome.rolled)
-        return min(decision.next_tick_seconds, wait)
+        return min(decision.next_tick_seconds, wait, LEAVING_SECONDS if leaving else wait)
 
     def _memory(self, key: str, entry: Service, service: ReasoningService) -> Memory:
         """The memory of this very resource; what the ConfigMap knows, if this process is new."""
@@ -183,6 +198,7 @@ class Ticker:
                 "limited_by": decision.limited_by.value,
                 "decision_id": decision.id,
                 "because": decision.message,
+                "terms": [f"{t.name}: {t.wish}, {t.because}" for t in decision.terms],
             },
         )
         return LastDecision(
@@ -217,3 +233,16 @@ class Ticker:
             self._reporter.forget(memory.uid)
         if entry is not None:
             self._applier.forget(entry)
+
+
+def _standing_troubles(
+    met: Sequence[Trouble], memory: Memory, now: datetime
+) -> tuple[list[Trouble], bool]:
+    """The troubles to tell, and whether an object is just being removed, which is none yet."""
+    if not any(t.reason == ConditionReason.LEAVING for t in met):
+        memory.leaving_since = None
+        return list(met), False
+    memory.leaving_since = memory.leaving_since or now
+    if (now - memory.leaving_since).total_seconds() >= LEAVING_GRACE_SECONDS:
+        return list(met), False
+    return [t for t in met if t.reason != ConditionReason.LEAVING], True

@@ -183,10 +183,10 @@ class KubeClient:
         that fails.
         """
         try:
-            settings: dict[str, Any] = await self._configuration.auth_settings()
+            settings: Any = await self._configuration.auth_settings()
         except (kube_config.ConfigException, OSError, ValueError) as error:
             raise ApiUnavailable(f"credentials cannot be read: {said(error)}") from error
-        return settings
+        return dict(settings)
 
     async def open(
         self,

@@ -48,7 +48,7 @@ class Poller:
         self._on_answer = on_answer
         self._marked: tuple[int, frozenset[str]] | None = None
         self._stranded = False
-        self.born = before.born if before else clock()
+        self.born: float = before.born if before else clock()
         self.answer: dict[str, Any] | None = before.answer if before else None
         self.heard: float | None = before.heard if before else None
         """Clock time of the last good answer."""

@@ -112,9 +112,9 @@ def seen(reading: Reading[MergedSignals] | None = None, **fields: Any) -> Seen:
         ),
         "fleet": view,
         "decision": decision(),
-        "rollout": Rollout(replicas=2, existing=2, ready=2, updated=2, current=True, failure=""),
+        "rollout": Rollout(replicas=2, existing=2, updated=2, current=True, failure=""),
         "gateways_ready": 1,
-        "trouble": None,
+        "troubles": (),
         "unattainable": "",
         "scaled": None,
     }
@@ -157,11 +157,7 @@ def test_every_condition_is_always_there() -> None:
         (seen(), ConditionType.RECONCILING, ("False", "Reconciled")),
         (seen(rollout=None), ConditionType.RECONCILING, ("True", "Creating")),
         (
-            seen(
-                rollout=Rollout(
-                    replicas=2, existing=3, ready=2, updated=1, current=True, failure=""
-                )
-            ),
+            seen(rollout=Rollout(replicas=2, existing=3, updated=1, current=True, failure="")),
             ConditionType.RECONCILING,
             ("True", "Rolling"),
         ),
@@ -171,7 +167,7 @@ def test_every_condition_is_always_there() -> None:
             ("True", "Scaling"),
         ),
         (
-            seen(trouble=Trouble(reason="Unschedulable", message="no node")),
+            seen(troubles=(Trouble(reason="Unschedulable", message="no node"),)),
             ConditionType.STALLED,
             ("True", "Unschedulable"),
         ),
@@ -215,6 +211,20 @@ def test_what_a_condition_says(made: Seen, type_: ConditionType, expected: tuple
     assert told(made, type_) == expected
 
 
+def test_stalled_tells_all_troubles_under_the_reason_of_the_first() -> None:
+    troubles = (
+        Trouble(reason="NameConflict", message="Service r1 exists"),
+        Trouble(reason="Unschedulable", message="no node"),
+    )
+    stalled = get(
+        status_of(seen(troubles=troubles), ReasoningServiceStatus(), NOW).conditions,
+        ConditionType.STALLED,
+    )
+    assert stalled is not None
+    assert stalled.reason == "NameConflict"
+    assert stalled.message == "Service r1 exists; Unschedulable: no node"
+
+
 def test_a_condition_keeps_the_time_of_its_last_flip() -> None:
     first = status_of(seen(), ReasoningServiceStatus(), NOW)
     later = NOW + timedelta(seconds=30)
@@ -238,7 +248,7 @@ def test_numbers_that_always_move_are_not_urgent_and_a_replica_is() -> None:
     assert ripple != before
     assert not is_urgent(before, ripple)
     assert is_urgent(before, status_of(seen(fleet=fleet(ReplicaState.READY)), before, NOW))
-    stalled = seen(trouble=Trouble(reason="Unschedulable", message="no node"))
+    stalled = seen(troubles=(Trouble(reason="Unschedulable", message="no node"),))
     assert is_urgent(before, status_of(stalled, before, NOW))
 
 
