@@ -1,9 +1,13 @@
 """How long a new replica takes to become ready, learnt from those that did.
 
-The 16 that became ready last are remembered by name, so that one replica is one sample however
-often it is seen. Planning uses the 90th percentile: a replica that comes late is a miss, one that
-comes early costs little. Before anything was learnt the prior is the declared `startupSeconds`,
-clipped to five minutes: that field is a limit for giving up, generous by nature.
+Kubernetes tells when a replica became ready last, not first: after a missed probe, the time since
+its creation is no lead time. So only those teach that were seen before they were ever ready; who
+knows nothing yet takes the quickest there is, since a missed probe only adds. The 16 that became
+ready last are remembered by name, so that one replica is one sample.
+
+Planning uses the 90th percentile: a replica that comes late is a miss, one that comes early costs
+little. Before anything was learnt the prior is the declared `startupSeconds`, clipped to five
+minutes: that field is a limit for giving up, generous by nature.
 """
 
 import math
@@ -11,9 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from thinkscale.model.observation import ReplicaView
+from thinkscale.model.observation import ReplicaState, ReplicaView
+from thinkscale.scaling.supply import in_state_seconds
 
 KEPT: Final = 16
+MOST_AWAITED: Final = 16
+FIRST_STATE_SECONDS: Final = 10.0
+"""Within which the node that runs a new replica first tells that it is not ready."""
 QUANTILE: Final = 0.9
 PRIOR_LONGEST_SECONDS: Final = 300.0
 ENOUGH_TO_JUDGE: Final = 3
@@ -31,20 +39,49 @@ class Warmed:
 
 
 LeadTimes: TypeAlias = tuple[Warmed, ...]
+Awaited: TypeAlias = tuple[str, ...]
+"""Names of replicas that were never ready."""
 
 
-def observe(known: LeadTimes, now: float, replicas: Iterable[ReplicaView]) -> LeadTimes:
-    """Add the replicas that became ready; the newest 16 are kept."""
-    names = {warmed.name for warmed in known}
-    new = [
+def still_awaited(before: Awaited, replicas: Iterable[ReplicaView]) -> Awaited:
+    """Those of before that are not ready yet, and the new ones: what they are since they were
+    created, but for ten seconds. At most 16, the youngest.
+    """
+    known = set(before)
+    warming = sorted(
+        (replica.age_seconds, replica.name)
+        for replica in replicas
+        if replica.state in (ReplicaState.WARMING, ReplicaState.STUCK)
+        and (
+            replica.name in known
+            or replica.age_seconds - in_state_seconds(replica) <= FIRST_STATE_SECONDS
+        )
+    )
+    return tuple(sorted(name for _, name in warming[:MOST_AWAITED]))
+
+
+def observe(
+    known: LeadTimes, awaited: Awaited, now: float, replicas: Iterable[ReplicaView]
+) -> LeadTimes:
+    """Add those of the awaited that became ready; the newest 16 are kept.
+
+    The quickest of the others is taken only while nothing is known, and only if it was quicker than
+    the longest prior: it can make the plan shorter, never longer.
+    """
+    ready = [
         Warmed(
             name=replica.name,
             ready_at=round(now - replica.age_seconds + replica.warmed_in_seconds, 3),
             seconds=replica.warmed_in_seconds,
         )
         for replica in replicas
-        if replica.warmed_in_seconds is not None and replica.name not in names
+        if replica.warmed_in_seconds is not None
     ]
+    taught = {warmed.name for warmed in known}
+    new = [w for w in ready if w.name in awaited and w.name not in taught]
+    if not known and not new:
+        quick = (w for w in ready if w.seconds <= PRIOR_LONGEST_SECONDS)
+        new = sorted(quick, key=lambda w: (w.seconds, w.name))[:1]
     if not new:
         return known
     return tuple(sorted((*known, *new), key=lambda w: (w.ready_at, w.name))[-KEPT:])

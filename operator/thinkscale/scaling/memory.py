@@ -19,7 +19,8 @@ def learn_fleet(state: State, intent: Intent, fleet: FleetView, now: float) -> S
     period = steps.longest_period(intent.scale_up, intent.scale_down)
     return replace(
         state,
-        lead_times=lead_time.observe(state.lead_times, now, fleet.replicas),
+        lead_times=lead_time.observe(state.lead_times, state.awaited, now, fleet.replicas),
+        awaited=lead_time.still_awaited(state.awaited, fleet.replicas),
         changes=steps.observe(state.changes, now, state.size, fleet.desired, period),
         size=fleet.desired,
     )

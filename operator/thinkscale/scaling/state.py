@@ -1,8 +1,9 @@
 """The law's memory: bounded, plain, and written as JSON into the service's runtime ConfigMap.
 
 Whoever restarts the operator must find the windows, policies and cordons as they were. Whoever
-finds a state of another version, or damaged, starts from nothing: that costs knowledge, never
-replicas, because a fresh memory takes the fleet's present size for its first wish.
+finds a state of another version, or damaged, starts from nothing: that costs knowledge, and no
+replica that serves or is coming, because a fresh memory takes those for its first wish. Stuck ones
+may go at once: nothing remembers what they were ordered for.
 
 The parts of the memory belong to the modules that use them; here they are only put together.
 """
@@ -17,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from thinkscale.model.ages import BINS
 from thinkscale.scaling.attainment import SloHistory
 from thinkscale.scaling.latency import Snapshots
-from thinkscale.scaling.lead_time import LeadTimes
+from thinkscale.scaling.lead_time import Awaited, LeadTimes
 from thinkscale.scaling.life_table import Lengths
 from thinkscale.scaling.stabilize import Wishes
 from thinkscale.scaling.steps import Changes
@@ -47,6 +48,7 @@ class State:
     downs: Wishes = ()
     changes: Changes = ()
     lead_times: LeadTimes = ()
+    awaited: Awaited = ()
     traffic: Traffic = ()
     lengths: Lengths = field(default_factory=Lengths)
     latency: Snapshots = ()

@@ -13,6 +13,7 @@ from tests.unit.scaling.builders import (
     replica,
 )
 from tests.unit.scaling.narration import Story
+from thinkscale.model.decision import Hold, Scale
 from thinkscale.model.observation import FleetView
 from thinkscale.model.signals import SloCounts
 from thinkscale.scaling import (
@@ -61,13 +62,17 @@ def test_an_absurd_number_in_a_valid_state_moves_no_fleet():
         assert 1 <= decision.wanted <= 8
 
 
-def test_a_lost_state_costs_no_replica():
+def test_a_lost_state_costs_no_replica_that_serves_or_comes():
     story = Story(make_intent(down_window=60.0))
     story.tick(0, 5, make_signals(thinking=30))
     story.state = State.initial()
     assert story.tick(10, 5, make_signals()).wanted == 5
     assert story.tick(60, 5, make_signals()).wanted == 5
     assert story.tick(71, 5, make_signals()).wanted == 1
+    story = Story(make_intent(down_window=60.0))
+    assert story.tick(0, make_fleet(2, stuck=4), make_signals()).replicas == Scale(to=2)
+    story = Story(make_intent(down_window=60.0))
+    assert story.tick(0, make_fleet(2, warming=4), make_signals()).replicas == Hold(at=6)
 
 
 def test_the_state_stays_under_32_kilobytes_whatever_happens():
@@ -141,6 +146,7 @@ def test_a_memory_full_to_the_brim_is_under_32_kilobytes():
         ups=((when, 123),) * (stabilize.KEPT + 1),
         downs=((when, 123),) * (stabilize.KEPT + 1),
         changes=((when, -123),) * steps.KEPT,
+        awaited=(pod,) * lead_time.MOST_AWAITED,
         lead_times=(Warmed(name=pod, ready_at=when, seconds=123.456),) * lead_time.KEPT,
         traffic=(sample,) * kept,
         lengths=Lengths(

@@ -2,8 +2,12 @@
 
 from tests.unit.scaling.builders import make_fleet, make_intent, make_signals, replica
 from tests.unit.scaling.narration import Story
-from thinkscale.model.decision import Hold, LimitedBy, Reason, Scale
-from thinkscale.model.observation import FleetView, ReplicaState
+from thinkscale.model.decision import Hold, LimitedBy, Scale
+from thinkscale.model.observation import FleetView, ReplicaState, ReplicaView
+
+
+def fleet_of(*replicas: ReplicaView) -> FleetView:
+    return FleetView(replicas=replicas, desired=len(replicas), rolling=False)
 
 
 def test_warming_replicas_are_coming_and_not_ordered_twice():
@@ -58,11 +62,13 @@ def test_a_stuck_replica_goes_when_ready_ones_suffice():
 
 
 def test_a_replica_that_warms_far_longer_than_the_others_did_is_stuck():
-    old = replica("late", ReplicaState.WARMING, age=121.0)
-    ready = tuple(replica(f"ready-{i}", warmed_in=20.0) for i in range(3))
-    fleet = FleetView(replicas=(*ready, old), desired=4, rolling=False)
     story = Story(make_intent(startup_seconds=1800.0))
-    decision = story.tick(0, fleet, make_signals(thinking=25))
+    new = [replica(f"new-{i}", ReplicaState.WARMING, age=10.0) for i in range(3)]
+    late = replica("late", ReplicaState.WARMING, age=20.0)
+    story.tick(0, fleet_of(*new, late), make_signals(thinking=25))
+    ready = [replica(f"new-{i}", age=111.0, warmed_in=20.0) for i in range(3)]
+    late = replica("late", ReplicaState.WARMING, age=121.0)
+    decision = story.tick(101, fleet_of(*ready, late), make_signals(thinking=25))
     assert decision.stuck == ("late",)
     assert decision.replicas == Scale(to=5)
     assert decision.numbers["lead_time_seconds"] == 20.0
@@ -88,21 +94,59 @@ def test_draining_replicas_are_no_supply_and_keep_the_law_watchful():
 
 def test_one_replica_is_one_lesson_however_often_it_is_seen():
     story = Story()
-    fleet = FleetView(
-        replicas=(replica("slow", warmed_in=90.0), replica("quick", warmed_in=10.0)),
-        desired=2,
-        rolling=False,
-    )
-    for second in range(0, 100, 10):
-        story.tick(second, fleet, make_signals(thinking=12))
+    new = [replica(name, ReplicaState.WARMING, age=5.0) for name in ("slow", "quick")]
+    story.tick(0, fleet_of(*new), make_signals(thinking=12))
+    ready = [replica("slow", warmed_in=90.0), replica("quick", warmed_in=10.0)]
+    for second in range(100, 200, 10):
+        story.tick(second, fleet_of(*ready), make_signals(thinking=12))
     assert len(story.state.lead_times) == 2
+    assert story.state.awaited == ()
 
 
 def test_the_newest_lessons_are_kept():
     story = Story(make_intent(high=100))
-    old = tuple(replica(f"old-{i}", age=5000.0, warmed_in=90.0) for i in range(30))
-    new = tuple(replica(f"new-{i}", age=100.0, warmed_in=20.0) for i in range(32))
-    fleet = FleetView(replicas=(*old, *new), desired=62, rolling=False)
-    decision = story.tick(0, fleet, make_signals(thinking=300))
+    for batch, warmed_in in enumerate((90.0, 20.0)):
+        names = [f"batch-{batch}-{i}" for i in range(20)]
+        new = [replica(name, ReplicaState.WARMING, age=5.0) for name in names]
+        story.tick(batch * 200, fleet_of(*new), make_signals(thinking=100))
+        ready = [replica(name, age=105.0, warmed_in=warmed_in) for name in names]
+        decision = story.tick(batch * 200 + 100, fleet_of(*ready), make_signals(thinking=100))
+        assert decision.numbers["lead_time_seconds"] == warmed_in
+
+
+def test_a_missed_probe_teaches_no_lead_time_not_even_in_a_fleet_too_large_to_remember():
+    """After it, Kubernetes counts from the creation to the last readiness."""
+    story = Story(make_intent(high=100, startup_seconds=1800.0))
+    names = [f"pod-{i:02d}" for i in range(20)]
+    new = [replica(name, ReplicaState.WARMING, age=5.0, since=4.0) for name in names]
+    story.tick(0, fleet_of(*new), make_signals(thinking=100))
+    ready = [replica(name, age=25.0, since=5.0, warmed_in=20.0) for name in names]
+    story.tick(20, fleet_of(*ready), make_signals(thinking=100))
+    steady = [replica(name, age=20_055.0, since=20_035.0, warmed_in=20.0) for name in names]
+    away = [replica(name, ReplicaState.WARMING, age=20_055.0, since=5.0) for name in names[:2]]
+    story.tick(20_050, fleet_of(*away, *steady[2:]), make_signals(thinking=100))
+    back = [replica(name, age=20_060.0, since=5.0, warmed_in=20_055.0) for name in names[:2]]
+    decision = story.tick(20_055, fleet_of(*back, *steady[2:]), make_signals(thinking=100))
     assert decision.numbers["lead_time_seconds"] == 20.0
-    assert decision.reason is not Reason.FLEET_UNKNOWN
+
+
+def test_who_knows_nothing_takes_the_quickest_there_is_and_nothing_longer_than_the_prior():
+    def learnt(*seconds: float) -> float:
+        ready = [replica(f"r{i}", age=9000.0, warmed_in=s) for i, s in enumerate(seconds)]
+        story = Story(make_intent(startup_seconds=1800.0))
+        decision = story.tick(0, fleet_of(*ready), make_signals(thinking=9))
+        return decision.numbers["lead_time_seconds"]
+
+    assert learnt(25.0, 8000.0, 22.0) == 22.0
+    assert learnt(8000.0) == 300.0
+
+
+def test_the_wait_for_a_node_is_part_of_the_lead_time():
+    story = Story()
+    waiting = replica("r", ReplicaState.STUCK, age=4.0, since=4.0, trouble_reason="Unschedulable")
+    story.tick(0, fleet_of(waiting), make_signals(thinking=3))
+    warming = replica("r", ReplicaState.WARMING, age=180.0, since=10.0)
+    story.tick(176, fleet_of(warming), make_signals(thinking=3))
+    ready = replica("r", age=201.0, since=1.0, warmed_in=200.0)
+    decision = story.tick(197, fleet_of(ready), make_signals(thinking=3))
+    assert decision.numbers["lead_time_seconds"] == 200.0
