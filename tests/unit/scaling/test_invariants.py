@@ -57,6 +57,8 @@ class Happening:
     fleet: str
     busy: frozenset[int]
     stuck: int
+    blip: int
+    """Which of the ready ones misses its probes."""
 
 
 HAPPENINGS = st.builds(
@@ -67,6 +69,7 @@ HAPPENINGS = st.builds(
     fleet=st.sampled_from(["seen"] * 9 + ["rolling", "failed"]),
     busy=st.frozensets(st.integers(0, 9), max_size=5),
     stuck=st.sampled_from([0, 0, 0, 1, 2]),
+    blip=st.sampled_from([-1, -1, -1, 0, 1, 2]),
 )
 
 
@@ -86,15 +89,17 @@ class Pods:
         for name in order[: len(self.born) - self.size]:
             del self.born[name]
 
-    def view(self, now: float, stuck: int, *, rolling: bool) -> FleetView:
+    def view(self, now: float, stuck: int, blip: int, *, rolling: bool) -> FleetView:
         replicas = []
-        for name, born in self.born.items():
-            age = now - born
+        for i, (name, born) in enumerate(self.born.items()):
+            age = since = now - born
             state = ReplicaState.READY if age >= 20 else ReplicaState.WARMING
             if state is ReplicaState.WARMING and stuck > 0:
                 state, stuck = ReplicaState.STUCK, stuck - 1
+            elif state is ReplicaState.READY and i == blip:
+                state, since = ReplicaState.WARMING, 16.0
             warmed = 20.0 if state is ReplicaState.READY else None
-            replicas.append(replica(name, state, age=age, warmed_in=warmed))
+            replicas.append(replica(name, state, age=age, since=since, warmed_in=warmed))
         return FleetView(replicas=tuple(replicas), desired=self.size, rolling=rolling)
 
 
@@ -130,11 +135,12 @@ def play(intent: Intent, start: int, happenings: list[Happening]) -> list[Seen]:
     cordon: frozenset[str] = frozenset()
     for happening in happenings:
         now += happening.seconds
-        fleet = pods.view(now, happening.stuck, rolling=happening.fleet == "rolling")
+        rolling = happening.fleet == "rolling"
+        fleet = pods.view(now, happening.stuck, happening.blip, rolling=rolling)
         replicas = {
             r.name: work(int(i in happening.busy), remaining=i, cordoned=r.name in cordon)
             for i, r in enumerate(fleet.replicas)
-            if r.state is ReplicaState.READY
+            if r.state is ReplicaState.READY or i == happening.blip
         }
         signals = make_signals(thinking=happening.load, arrivals=round(now), replicas=replicas)
         observation = look(happening, fleet, signals)
@@ -248,6 +254,17 @@ def test_stuck_replicas_never_count_as_supply(intent, start, happenings):
         unlimited = decision.limited_by in (LimitedBy.NONE, LimitedBy.MIN_REPLICAS)
         if unlimited and ready < decision.wanted and not intent.scale_up.policies:
             assert tick.to >= decision.wanted + min(stuck, decision.wanted)
+
+
+@settings(max_examples=40, deadline=None)
+@given(intent=intents(), **STORIES)
+def test_no_number_falls_while_a_replica_that_is_not_ready_works(intent, start, happenings):
+    for tick in play(intent, start, happenings):
+        at_work = {name for name, r in tick.replicas.items() if r.phases.in_flight > 0}
+        if any(
+            r.name in at_work and r.state is not ReplicaState.READY for r in tick.fleet.replicas
+        ):
+            assert tick.to >= min(tick.fleet.desired, len(tick.fleet.replicas))
 
 
 @settings(max_examples=40, deadline=None)
