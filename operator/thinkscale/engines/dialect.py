@@ -121,15 +121,27 @@ class Dialect(Protocol):
     """What differs between engines, for one request."""
 
     def first_body(
-        self, body: Mapping[str, Any], *, model: str, native_budget: int | None
+        self,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        native_budget: int | None,
+        most_tokens: int | None,
     ) -> dict[str, Any]:
-        """The body of the first upstream request: always streaming, with usage and token ids."""
+        """The body of the first upstream request: always streaming, with usage and token ids.
+        `most_tokens`: of one choice's thought and answer together, whatever the client asks.
+        """
         ...
 
     def plain_body(
-        self, body: Mapping[str, Any], *, model: str, native_budget: int | None
+        self,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        native_budget: int | None,
+        most_tokens: int | None,
     ) -> dict[str, Any]:
-        """The body of a request that cannot be streamed: as the client sent it."""
+        """The body of a request that cannot be streamed: as the client sent it, but for limits."""
         ...
 
     def continuation_body(

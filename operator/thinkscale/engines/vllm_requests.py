@@ -44,10 +44,17 @@ class VllmRequests:
     """`Dialect` of vLLM."""
 
     def first_body(
-        self, body: Mapping[str, Any], *, model: str, native_budget: int | None
+        self,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        native_budget: int | None,
+        most_tokens: int | None,
     ) -> dict[str, Any]:
         """Stream, with usage at the end and the token ids of every chunk."""
-        out = self.plain_body(body, model=model, native_budget=native_budget)
+        out = self.plain_body(
+            body, model=model, native_budget=native_budget, most_tokens=most_tokens
+        )
         options = body.get("stream_options")
         out["stream"] = True
         out["stream_options"] = {
@@ -58,13 +65,20 @@ class VllmRequests:
         return out
 
     def plain_body(
-        self, body: Mapping[str, Any], *, model: str, native_budget: int | None
+        self,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        native_budget: int | None,
+        most_tokens: int | None,
     ) -> dict[str, Any]:
-        """As the client sent it, with the native budget, if any."""
+        """As the client sent it, with the native budget and the most tokens, if any."""
         out = {name: value for name, value in body.items() if name != NATIVE_BUDGET_FIELD}
         out["model"] = model
         if native_budget is not None:
             out[NATIVE_BUDGET_FIELD] = native_budget
+        if most_tokens is not None:
+            _bound(out, most_tokens)
         return out
 
     def continuation_body(
@@ -106,3 +120,13 @@ class VllmRequests:
     def detokenize_body(self, ids: Sequence[int], *, model: str) -> dict[str, Any]:
         """Body for `/detokenize`."""
         return {"model": model, "tokens": list(ids)}
+
+
+def _bound(body: dict[str, Any], most_tokens: int) -> None:
+    """Lower what the client asks. A completion that asks for nothing has the default of 16."""
+    names = [name for name in ("max_completion_tokens", "max_tokens") if name in body]
+    if not names and "messages" in body:
+        names = ["max_tokens"]
+    for name in names:
+        asked = body.get(name)
+        body[name] = min(asked, most_tokens) if isinstance(asked, int) else most_tokens

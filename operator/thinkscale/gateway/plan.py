@@ -41,6 +41,8 @@ class BudgetPlan:
     """An exhausted thought ends the request."""
     native: int | None
     """What is sent to the engine."""
+    most_tokens: int | None
+    """Thought and answer together, for the engine to hold where the stream cannot be judged."""
 
     @property
     def mode(self) -> Mode:
@@ -94,12 +96,17 @@ def plan_budget(
     stops = config.on_exhausted == "Stop" and request.judgeable
     # A native budget ends the thought with an answer, and one token early.
     ill_suited = stops or (minimum > 0 and budget.limit == minimum)
+    answer = config.answer_max_tokens
+    bounded = budget.limit is not None and answer is not None
     return BudgetPlan(
         limit=budget.limit,
         declared=budget.declared,
         minimum=minimum,
-        answer_limit=config.answer_max_tokens,
+        answer_limit=answer if request.judgeable else None,
         forceable=forceable,
         stops=stops,
         native=budget.limit if engine_has_native and not ill_suited else None,
+        most_tokens=(budget.limit or 0) + (answer or 0)
+        if bounded and not request.judgeable
+        else None,
     )

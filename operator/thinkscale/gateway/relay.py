@@ -71,6 +71,7 @@ class Relay:
         self._response: aiohttp.ClientResponse | None = None
         self._budget = BudgetMachine(limit=None)
         self._native: int | None = None
+        self._most_tokens: int | None = None
         self._told: dict[str, str] = {}
         self._applied = False
         self._thought_over = False
@@ -144,13 +145,13 @@ class Relay:
             return done
 
     async def _attempt(self, replica: Replica, *, last: bool) -> web.StreamResponse:
-        if not self._request.streamable:
-            return await self._plain(replica, last=last)
         await self._prepare(replica)
         response: aiohttp.ClientResponse | None = await self._open(replica)
         assert response is not None
         if response.status != 200:
             return await self._refused(response, replica, last=last)
+        if not self._request.streamable:
+            return await self._plain(response, replica)
         await self._client.begin(self._answer_headers(replica))
         while response is not None and await self._pump(response):
             response = await self._next_stage(response, replica)
@@ -158,9 +159,13 @@ class Relay:
 
     async def _prepare(self, replica: Replica) -> None:
         """Decide the budget, now that the request is about to be sent."""
-        tags = await self._upstream.tags(replica, self._dialect, self._config.model)
+        tags = Tags()
+        if self._request.streamable:
+            tags = await self._upstream.tags(replica, self._dialect, self._config.model)
         plan = self._plan(replica, tags)
         self._budget = plan.machine()
+        if not self._request.streamable:
+            return
         self.exchange = Exchange(
             self._request,
             self._budget,
@@ -178,7 +183,7 @@ class Relay:
             allowed_now=self._gateway.allowed_now(),
             engine_has_native=replica.name not in self._gateway.without_native_budget,
         )
-        self._native = plan.native
+        self._native, self._most_tokens = plan.native, plan.most_tokens
         self.flight.limit = plan.limit
         self._told = plan.headers()
         if not self._applied and plan.limit is not None:
@@ -187,8 +192,13 @@ class Relay:
         return plan
 
     async def _open(self, replica: Replica) -> aiohttp.ClientResponse:
-        body = self._dialect.first_body(
-            self._request.body, model=self._config.model, native_budget=self._native
+        streamable = self._request.streamable
+        write = self._dialect.first_body if streamable else self._dialect.plain_body
+        body = write(
+            self._request.body,
+            model=self._config.model,
+            native_budget=self._native,
+            most_tokens=self._most_tokens,
         )
         response = await self._post(replica, self._request.route, body)
         if self._native is None or response.status != 400:
@@ -351,16 +361,11 @@ class Relay:
             },
         )
 
-    async def _plain(self, replica: Replica, *, last: bool) -> web.StreamResponse:
+    async def _plain(
+        self, response: aiohttp.ClientResponse, replica: Replica
+    ) -> web.StreamResponse:
         """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
-        self._plan(replica, Tags())
-        body = self._dialect.plain_body(
-            self._request.body, model=self._config.model, native_budget=self._native
-        )
-        response = await self._post(replica, self._request.route, body)
         answer = await response.read()
-        if response.status != 200:
-            return await self._refused(response, replica, last=last)
         self._book_whole(answer)
         self.outcome = Outcome.COMPLETED
         return web.Response(

@@ -90,6 +90,9 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     stripped = tuple(name for name in RESERVED_FIELDS if name in body)
     for name in stripped:
         del body[name]
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
+        body["prompt"] = prompt[0]  # one prompt, however it is wrapped
     asked = _take_budget(body)
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}

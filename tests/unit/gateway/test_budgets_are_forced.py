@@ -229,6 +229,44 @@ async def test_what_a_continuation_cannot_carry_has_the_native_budget_only(setup
     assert answer.done
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_every_one_of_several_choices_ends_by_itself_within_the_limits(
+    setup: Any, stream: bool
+) -> None:
+    await setup.arrange("e", maxTokens=10, answerMaxTokens=6)
+    body = chat(100, 100, n=2, stream=stream)
+    if not stream:
+        del body["stream_options"]
+    answer = await (setup.stream if stream else setup.post)(**body)
+    ends = [
+        (choice["index"], choice["finish_reason"])
+        for event in answer.events
+        for choice in event["choices"]
+        if choice.get("finish_reason")
+    ]
+    assert sorted(ends) == [(0, "length"), (1, "length")]
+    assert answer.events[-1]["usage"]["completion_tokens"] == 2 * (10 + 6)
+
+
+@pytest.mark.parametrize("engine", ["c", "e"])  # "c" has no native budget
+async def test_what_cannot_be_streamed_is_within_the_limits_too(setup: Any, engine: str) -> None:
+    await setup.arrange(engine, maxTokens=10, answerMaxTokens=6)
+    body = chat(100, 100, prompt=["hello <think>\n", "hi <think>\n"], max_tokens=500, stream=False)
+    del body["messages"], body["stream_options"]
+    answer = await setup.post("/v1/completions", **body)
+    assert answer.status == 200
+    assert answer.events[0]["usage"]["completion_tokens"] == 2 * (10 + 6)
+
+
+async def test_a_list_of_one_prompt_is_a_prompt(setup: Any) -> None:
+    await setup.arrange("a", maxTokens=10, answerMaxTokens=6)
+    body = chat(100, 100, prompt=["hello <think>\n"], max_tokens=500, stream=False)
+    del body["messages"], body["stream_options"]
+    answer = await setup.post("/v1/completions", **body)
+    thinking, _, content = answer.events[0]["choices"][0]["text"].partition("</think>")
+    assert (len(thinking.split()), len(content.split())) == (10, 6)
+
+
 async def test_client_that_asks_for_ids_and_running_usage_gets_them(setup: Any) -> None:
     await setup.arrange("a", maxTokens=10)
     options = {"include_usage": True, "continuous_usage_stats": True}

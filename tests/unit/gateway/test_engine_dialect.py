@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from thinkscale.engines.vllm_metrics import EngineLoad, parse_load
 from thinkscale.engines.vllm_requests import VllmRequests
 from thinkscale.gateway.kube_source import replicas_of
@@ -55,6 +57,25 @@ def test_a_continuation_keeps_sampling_and_extras_and_drops_the_template() -> No
         "my_extra": {"a": 1}, "stop": ["x"], "stream": True, "return_token_ids": True,
         "stream_options": {"include_usage": True}, "skip_special_tokens": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "limits"),
+    [
+        ({"messages": []}, {"max_tokens": 50}),
+        ({"messages": [], "max_completion_tokens": 99}, {"max_completion_tokens": 50}),
+        ({"messages": [], "max_tokens": 20}, {"max_tokens": 20}),
+        ({"messages": [], "max_tokens": None}, {"max_tokens": 50}),
+        ({"prompt": ["x", "y"]}, {}),  # has vLLM's default, 16
+        ({"prompt": ["x", "y"], "max_tokens": 99}, {"max_tokens": 50}),
+    ],
+)
+def test_the_most_tokens_lower_what_the_client_asks_and_never_raise_it(
+    body: dict[str, Any], limits: dict[str, int]
+) -> None:
+    for write in (VllmRequests().first_body, VllmRequests().plain_body):
+        out = write(body, model="m", native_budget=None, most_tokens=50)
+        assert {name: value for name, value in out.items() if name.startswith("max_")} == limits
 
 
 def test_only_a_refusal_of_the_budget_field_means_no_native_budgets() -> None:

@@ -109,8 +109,10 @@ def test_what_a_raw_continuation_cannot_carry_is_known(body: dict[str, Any], rea
     [
         ({"prompt": "x"}, "", True),
         ({"prompt": [1, 2]}, "", True),
-        ({"prompt": ["x"]}, "several prompts", False),
-        ({"prompt": ["x"], "stream": True}, "several prompts", True),
+        ({"prompt": ["x"]}, "", True),
+        ({"prompt": [[1, 2]]}, "", True),
+        ({"prompt": ["x", "y"]}, "several prompts", False),
+        ({"prompt": [[1, 2], [3]], "stream": True}, "several prompts", True),
         ({"prompt": "x", "echo": True}, "echo", False),
         ({"prompt": "x", "suffix": "y"}, "suffix", True),
     ],
