@@ -143,10 +143,11 @@ def test_who_knows_nothing_takes_the_quickest_there_is_and_nothing_longer_than_t
 
 def test_the_wait_for_a_node_is_part_of_the_lead_time():
     story = Story()
+    old = replica("old", age=9000.0, warmed_in=20.0)
     waiting = replica("r", ReplicaState.STUCK, age=4.0, since=4.0, trouble_reason="Unschedulable")
-    story.tick(0, fleet_of(waiting), make_signals(thinking=3))
+    story.tick(0, fleet_of(old, waiting), make_signals(thinking=3))
     warming = replica("r", ReplicaState.WARMING, age=180.0, since=10.0)
-    story.tick(176, fleet_of(warming), make_signals(thinking=3))
+    story.tick(176, fleet_of(old, warming), make_signals(thinking=3))
     ready = replica("r", age=201.0, since=1.0, warmed_in=200.0)
-    decision = story.tick(197, fleet_of(ready), make_signals(thinking=3))
+    decision = story.tick(197, fleet_of(old, ready), make_signals(thinking=3))
     assert decision.numbers["lead_time_seconds"] == 200.0
