@@ -7,6 +7,7 @@ here speaks HTTP. Losing a source changes nothing: it serves with what it knew.
 """
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -78,7 +79,9 @@ class Gateway:
         """A new directive."""
         self.directive = directive
         self.router.cordoned = frozenset(directive.cordoned)
-        self.router.ceiling = directive.admission_ceiling
+        ceiling = directive.admission_ceiling
+        shared = None if ceiling is None else math.ceil(ceiling / directive.gateways)
+        self.router.ceiling = shared
         self.ledger.changes += 1
         self._assign()
         self.touch()
@@ -107,13 +110,13 @@ class Gateway:
         ticket = Ticket(flight)
         if again:
             self.router.resubmit(ticket)
-            self._assign()
         else:
             replica = self.router.submit(ticket, self.clock())
             if replica is not None:
                 self.ledger.dispatch(flight, replica.name)
                 self.touch()
                 return replica
+        self._assign()
         self.touch()
         try:
             return await ticket.placed
@@ -149,8 +152,12 @@ class Gateway:
 
     @property
     def load(self) -> float:
-        """Requests in flight of this gateway by seats of its ready, un-cordoned replicas."""
-        seats = len(self.router.serving()) * (self.config.seats_per_replica if self.config else 1)
+        """Requests in flight of this gateway by its share of the seats of the ready, un-cordoned
+        replicas.
+        """
+        gateways = self.directive.gateways if self.directive else 1
+        per_replica = self.config.seats_per_replica if self.config else 1
+        seats = len(self.router.serving()) * per_replica / gateways
         if seats == 0:
             return float("inf") if self.ledger.in_flight else 0.0
         return self.ledger.in_flight / seats

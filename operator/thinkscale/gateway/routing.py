@@ -1,10 +1,11 @@
 """Which replica gets a request, and who waits: least work first, first come first served.
 
-Sans-I/O. A replica is routable when it is ready, not cordoned and not under suspicion (it refused a
-connection a moment ago); if that leaves none, suspicion and then the cordon are ignored, for a
-request is never kept from a fleet that could serve it. A replica has room while the requests that
-this gateway has there are under the admission ceiling. Without room requests are held in their
-order; a queue that is full refuses. Work is expected tokens still to come; requests in flight break
+Sans-I/O. New requests go to replicas that are ready and not cordoned, or just ready if all ready
+ones are cordoned. One that took no connection a moment ago is under suspicion and left alone for a
+second. A replica has room while the requests that this gateway has there are under the admission
+ceiling. Without room requests are held in their order. When the queue is full the cordon is ignored
+before a request is refused: a replica that is to go may serve one more, but nobody is turned away
+from a fleet that has room. Work is expected tokens still to come; requests in flight break
 the tie.
 """
 
@@ -90,15 +91,20 @@ class Router(Generic[T]):
         """Replicas that new requests go to: ready and un-cordoned, or just ready if all ready ones
         are cordoned.
         """
-        ready = [name for name, place in self._places.items() if place.replica.ready]
+        ready = self._ready()
         return [name for name in ready if name not in self.cordoned] or ready
 
+    def _ready(self) -> list[str]:
+        return [name for name, place in self._places.items() if place.replica.ready]
+
     def submit(self, ticket: T, now: float) -> Replica | None:
-        """Place a request, or hold it (None). Raises `QueueFull`."""
-        if not self._held and (place := self._pick(now)) is not None:
+        """Place a request, or hold it (None). Raises `QueueFull`. When the queue is full and only a
+        cordoned replica has room, `assign` gives that to the head of the queue: call it afterwards.
+        """
+        if not self._held and (place := self._pick(now, self.serving())) is not None:
             place.in_flight += 1
             return place.replica
-        if len(self._held) >= self.queue_max:
+        if len(self._held) >= self.queue_max and self._pick(now, self._ready()) is None:
             raise QueueFull
         self._held.append(ticket)
         return None
@@ -117,7 +123,12 @@ class Router(Generic[T]):
     def assign(self, now: float) -> list[Assignment[T]]:
         """The held requests that have room now, in their order. Call after every change."""
         assignments: list[Assignment[T]] = []
-        while self._held and (place := self._pick(now)) is not None:
+        while self._held:
+            place = self._pick(now, self.serving())
+            if place is None and len(self._held) > self.queue_max:
+                place = self._pick(now, self._ready())
+            if place is None:
+                break
             place.in_flight += 1
             assignments.append(Assignment(self._held.popleft(), place.replica))
         return assignments
@@ -143,10 +154,10 @@ class Router(Generic[T]):
             other != name and self._places[other].suspected_until <= now for other in self.serving()
         )
 
-    def _pick(self, now: float) -> _Place | None:
+    def _pick(self, now: float, among: Iterable[str]) -> _Place | None:
         best: _Place | None = None
         best_key: tuple[float, int, str] | None = None
-        for name in self.serving():
+        for name in among:
             place = self._places[name]
             if place.suspected_until > now:
                 continue

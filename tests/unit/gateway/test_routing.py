@@ -53,6 +53,18 @@ def test_a_full_queue_refuses_and_one_that_was_away_still_goes_first() -> None:
     assert [a.ticket for a in router.assign(0)] == [0, 1]
 
 
+def test_nobody_is_refused_while_a_cordoned_replica_has_room() -> None:
+    router = router_of("a", "b", queue_max=1)
+    router.ceiling, router.cordoned = 1, frozenset({"b"})
+    assert router.submit(1, 0).name == "a"
+    assert router.submit(2, 0) is None
+    assert router.assign(0) == []  # as long as it can be held, the cordon holds
+    assert router.submit(3, 0) is None
+    assert [(a.ticket, a.replica.name) for a in router.assign(0)] == [(2, "b")]
+    with pytest.raises(QueueFull):
+        router.submit(4, 0)
+
+
 def test_a_replica_that_went_and_came_back_keeps_its_count() -> None:
     router = router_of("a", "b")
     for i in range(2):
@@ -79,7 +91,7 @@ class History:
 
     def __init__(self, ceiling: int | None) -> None:
         self.names = ["a", "b", "c", "d"]
-        self.router = router_of(*self.names, queue_max=10)
+        self.router = router_of(*self.names, queue_max=3)
         self.router.ceiling = ceiling
         self.at: dict[int, str] = {}
         self.waiting: list[int] = []
@@ -103,7 +115,8 @@ class History:
         try:
             there = self.router.submit(ticket, 0)
         except QueueFull:
-            assert len(self.waiting) == 10
+            assert len(self.waiting) == self.router.queue_max
+            assert all(self.is_full(name) for name in self.names)
             return
         if there is None:
             self.waiting.append(ticket)
@@ -111,22 +124,30 @@ class History:
         assert not self.waiting
         self.place(ticket, there.name)
 
-    def place(self, ticket: int, name: str) -> None:
+    def is_full(self, name: str) -> bool:
+        router = self.router
+        known = router.replicas.get(name)
+        if known is None or not known.ready:
+            return True
+        return router.ceiling is not None and router.in_flight(name) >= router.ceiling
+
+    def place(self, ticket: int, name: str, *, full: bool = False) -> None:
         router = self.router
         self.at[ticket] = name
         assert router.replicas[name].ready
         ready = {n for n, r in router.replicas.items() if r.ready}
-        assert name not in router.cordoned or ready <= router.cordoned
+        assert name not in router.cordoned or ready <= router.cordoned or full
         assert router.ceiling is None or router.in_flight(name) <= router.ceiling
 
     def assign(self) -> None:
         for assignment in self.router.assign(0):
+            full = len(self.waiting) > self.router.queue_max
             assert assignment.ticket == self.waiting.pop(0)
-            self.place(assignment.ticket, assignment.replica.name)
+            self.place(assignment.ticket, assignment.replica.name, full=full)
 
     def check(self) -> None:
         router = self.router
-        assert router.held == len(self.waiting)
+        assert router.held == len(self.waiting) <= router.queue_max
         for name in self.names:
             assert router.in_flight(name) == list(self.at.values()).count(name)
         if self.waiting:

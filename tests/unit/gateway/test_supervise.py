@@ -59,7 +59,7 @@ async def test_a_file_that_makes_the_source_fail_does_not_end_the_gateway(
         (tmp_path / "directive.json").write_bytes(b"\xff\xfe not text")
         await asyncio.sleep(0.3)
         assert (await setup.post(**body)).status == 200
-        gateway.write("directive.json", {"id": "later", "issuedAt": "2026-01-01T00:00:00Z"})
+        gateway.write("directive.json", {"id": "later"})
         await setup.until(lambda s: s["directiveId"] == "later")
     finally:
         gateway.stop()
