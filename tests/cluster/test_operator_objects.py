@@ -11,6 +11,7 @@ import pytest
 from e2e.harness import ClusterClient, eventually
 from tests.cluster.operator_kit import SERVICE, Fleet, Operator, define, operator
 from thinkscale.api import names
+from thinkscale.resources.workload import Pin
 
 OWNED = {
     ("Deployment", "r1-model"),
@@ -187,8 +188,9 @@ def test_an_operator_that_renders_differently_rolls_nothing_until_the_user_does(
     older = json.loads(annotations[names.PINNED_TEMPLATE])
     older["spec"]["terminationGracePeriodSeconds"] = 47
     older["spec"]["containers"][0]["args"].append("--older")
+    pin = Pin(inputs=annotations[names.ROLLING_INPUTS], template=older)
     patch = {
-        "metadata": {"annotations": {names.PINNED_TEMPLATE: json.dumps(older)}},
+        "metadata": {"annotations": pin.annotations()},
         "spec": {"template": {"spec": older["spec"]}},
     }
     fleet.cluster.kubectl(
@@ -202,6 +204,44 @@ def test_an_operator_that_renders_differently_rolls_nothing_until_the_user_does(
     pod = fleet.model()["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 60
     assert "--older" not in pod["containers"][0]["args"]
+
+
+def test_a_pin_that_somebody_edited_is_put_right_and_rolls_nothing(fleet: Fleet) -> None:
+    before = fleet.model()
+    pin = before["metadata"]["annotations"][names.PINNED_TEMPLATE]
+    edited = json.loads(pin)
+    edited["spec"]["containers"][0]["args"].append("--mine")
+    fleet.cluster.kubectl(
+        "annotate",
+        "deployment",
+        "r1-model",
+        "-n",
+        fleet.namespace,
+        "--overwrite",
+        f"{names.PINNED_TEMPLATE}={json.dumps(edited)}",
+    )
+    eventually(lambda: fleet.model()["metadata"]["annotations"][names.PINNED_TEMPLATE] == pin, 5)
+    assert fleet.model()["spec"]["template"] == before["spec"]["template"]
+    assert revision(fleet) == "1"
+
+
+def test_a_service_held_by_a_finalizer_is_told_and_the_rest_goes_on(fleet: Fleet) -> None:
+    hold = json.dumps({"metadata": {"finalizers": ["example.com/load-balancer"]}})
+    where = ("-n", fleet.namespace)
+    fleet.cluster.kubectl("patch", "service", "r1", *where, "--type=merge", "-p", hold)
+    fleet.cluster.kubectl("delete", "service", "r1", *where, "--wait=false")
+    change(fleet, {"gateway": {"queue": {"maxRequests": 7}}})
+    config = json.loads(fleet.get("configmap", "r1-runtime")["data"][names.CONFIG_KEY])
+    assert config["queueMaxRequests"] == 7, "the rest is written all the same"
+    stalled = eventually(
+        lambda: (c := fleet.condition("Stalled")).get("reason") == "Leaving" and c, 20
+    )
+    assert "Service r1 is being deleted" in stalled["message"]
+    assert fleet.get("events", "--field-selector=reason=Leaving")["items"]
+    release = json.dumps({"metadata": {"finalizers": None}})
+    fleet.cluster.kubectl("patch", "service", "r1", *where, "--type=merge", "-p", release)
+    eventually(lambda: owned(fleet) == OWNED, 10, "it comes back once it is free")
+    eventually(lambda: fleet.condition("Stalled").get("reason") != "Leaving", 10)
 
 
 def test_the_gateways_configuration_follows_the_resource(fleet: Fleet) -> None:

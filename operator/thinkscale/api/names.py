@@ -30,6 +30,8 @@ ROLLING_INPUTS: Final = f"{GROUP}/rolling-inputs"
 """Annotation of the model Deployment: digest of what rolls its pods when it changes."""
 PINNED_TEMPLATE: Final = f"{GROUP}/pinned-template"
 """Annotation of the model Deployment: the pod template rendered from those inputs, as JSON."""
+PIN_DIGEST: Final = f"{GROUP}/pin-digest"
+"""Annotation of the model Deployment: digest of the two above, so that an edit by hand shows."""
 POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 MODEL_PORT: Final = 8000

@@ -86,6 +86,19 @@ class Applier:
         self._store.put(answer)
         return True
 
+    async def adopt(self, service: ReasoningService, resource: Resource, name: str) -> None:
+        """Look for an object of ours that nothing is known of, since somebody took its label off.
+
+        Raises what the API raises.
+        """
+        key = f"{service.metadata.namespace}/{service.metadata.name}"
+        try:
+            found = await self._kube.get(resource, service.metadata.namespace, name)
+        except ApiNotFound:
+            return
+        if controller_uid(found["metadata"]) == service.metadata.uid:
+            self._store.adopt(key, found)
+
     def wrote(self, answer: Object) -> None:
         """Somebody wrote an object by other means, and this is what it became."""
         self._on_write(answer["kind"])

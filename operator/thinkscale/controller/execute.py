@@ -7,7 +7,7 @@ cluster, so the next tick of whatever process finds what is missing and writes o
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -26,7 +26,7 @@ from thinkscale.model.decision import Blocked, Decision, Hold, Scale
 from thinkscale.resources.gateway import GatewayImage, gateway_objects
 from thinkscale.resources.intent import gateway_config_of
 from thinkscale.resources.runtime import runtime_config_map
-from thinkscale.resources.workload import model_deployment, model_support, pin_of
+from thinkscale.resources.workload import Pin, model_deployment, model_support, pin_of
 from thinkscale.scaling import State
 
 COST_RETIRE: Final = "-200"
@@ -62,6 +62,23 @@ def target_replicas(decision: Decision, live: int) -> int:
             return live
 
 
+@dataclass(slots=True, kw_only=True)
+class _Workload:
+    """The model Deployment of one generation, rendered once for each size in a row."""
+
+    generation: int
+    annotations: Mapping[str, str]
+    """Of the live one."""
+    pin: Pin
+    rendered: tuple[int, Wish] | None = None
+
+    def wish(self, service: ReasoningService, replicas: int) -> Wish:
+        """The Deployment with so many replicas."""
+        if self.rendered is None or self.rendered[0] != replicas:
+            self.rendered = (replicas, wish(model_deployment(service, self.pin, replicas)))
+        return self.rendered[1]
+
+
 class Executor:
     """Writes what ticks decide."""
 
@@ -70,6 +87,7 @@ class Executor:
         self._applier = applier
         self._image = image
         self._rendered: dict[str, tuple[int, tuple[Wish, ...]]] = {}
+        self._workloads: dict[str, _Workload] = {}
 
     async def execute(
         self,
@@ -88,7 +106,7 @@ class Executor:
         troubles = await self._ensure_all(service, self._standing(service))
         name = names.model_name(service.metadata.name)
         known = entry.known("Deployment", name)
-        pin = pin_of(service, known.annotations if known else {})
+        workload = self._workload(service, known.annotations if known else {})
         replicas = target_replicas(decision, live)
         acting = known is None or replicas != live
         published = next_publication(
@@ -114,14 +132,14 @@ class Executor:
             )
         if marked and replicas < live:
             await asyncio.sleep(SETTLE_SECONDS)
-        refused = await self._ensure_all(service, [wish(model_deployment(service, pin, replicas))])
+        refused = await self._ensure_all(service, [workload.wish(service, replicas)])
         written = known is not None and not refused
         before = known.annotations.get(names.ROLLING_INPUTS) if known else None
         return Outcome(
             published=published,
             replicas=live if refused else replicas,
             scaled_from=live if written and replicas != live else None,
-            rolled=written and before is not None and before != pin.inputs,
+            rolled=written and before is not None and before != workload.pin.inputs,
             troubles=(*troubles, *refused),
         )
 
@@ -135,9 +153,20 @@ class Executor:
             self._rendered[uid] = rendered
         return rendered[1]
 
+    def _workload(self, service: ReasoningService, annotations: Mapping[str, str]) -> "_Workload":
+        """The model Deployment to apply: pinned once for each generation and each edit of it."""
+        uid, generation = service.metadata.uid, service.metadata.generation
+        last = self._workloads.get(uid)
+        if last is None or (last.generation, last.annotations) != (generation, annotations):
+            pin = pin_of(service, annotations, last.pin if last else None)
+            last = _Workload(generation=generation, annotations=annotations, pin=pin)
+            self._workloads[uid] = last
+        return last
+
     def forget(self, uid: str) -> None:
         """The resource is gone."""
         self._rendered.pop(uid, None)
+        self._workloads.pop(uid, None)
 
     async def _ensure_all(self, service: ReasoningService, wishes: Sequence[Wish]) -> list[Trouble]:
         """Each object so, or the trouble with it; one refusal does not stop the others."""

@@ -28,7 +28,7 @@ JITTER: Final = 0.05
 
 
 class Loop:
-    """Runs ticks as the schedule says. `turned_at` is when it last handed one out or looked."""
+    """Runs ticks as the schedule says, and knows how long the oldest of them has been running."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Loop:
         self._metrics.tick_seconds.observe(self._clock() - begun)
         if pause is None:
             self._failures.pop(key, None)
+            self._schedule.forget(key)
         else:
             self._schedule.want(key, pause * random.uniform(1 - JITTER, 1 + JITTER))
 

@@ -44,9 +44,9 @@ class Schedule:
             self._woken.set()
 
     def forget(self, key: str) -> None:
-        """No more ticks of this key until somebody wants one."""
-        self._due.pop(key, None)
-        self._ended.pop(key, None)
+        """Remember nothing of this key, unless somebody wants it already."""
+        if key not in self._due:
+            self._ended.pop(key, None)
 
     async def next(self) -> str:
         """The next key that is due, when it is; it is busy until `done`."""

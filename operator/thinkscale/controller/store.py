@@ -111,6 +111,11 @@ class Store:
         )
         return None if same else key
 
+    def adopt(self, key: str, manifest: Mapping[str, Any]) -> None:
+        """Remember an object of this service that does not carry our label."""
+        known = known_of(manifest)
+        self.service(key).objects[known.kind, known.name] = known
+
     def drop(self, manifest: Mapping[str, Any]) -> str | None:
         """Forget an owned object or a pod that was deleted. Returns the key of its service."""
         key = key_of(manifest)

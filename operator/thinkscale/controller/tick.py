@@ -25,6 +25,7 @@ from thinkscale.controller.status import Seen, broken_status, status_of
 from thinkscale.controller.store import Service, Store
 from thinkscale.controller.trouble import Trouble
 from thinkscale.errors import SpecInvalid
+from thinkscale.kube.resources import DEPLOYMENTS
 from thinkscale.model.decision import Decision
 from thinkscale.model.reading import Value, map_reading
 from thinkscale.resources.intent import intent_of
@@ -107,6 +108,9 @@ class Ticker:
         intent = intent_of(service)
         deployment = names.model_name(service.metadata.name)
         self._source.follow(key, gather.gateways_of(entry))
+        if memory.size is None and entry.known("Deployment", deployment) is None:
+            # A process that has just started must not take a fleet that it does not see for none.
+            await self._applier.adopt(service, DEPLOYMENTS, deployment)
         found = gather.rollout_of(entry, deployment)
         if found is not None and found.replicas == memory.attempted:
             memory.size = memory.attempted

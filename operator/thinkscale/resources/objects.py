@@ -50,7 +50,8 @@ def plain(part: BaseModel) -> Object:
     """A part of the resource as it was written: what equals its default is left out.
 
     Leaving defaults out keeps digests stable when a later version of the resource knows more
-    fields.
+    fields. It does not when that version changes the default of an old field: a value that was
+    written out, and is or was the default, then comes or goes.
     """
     return part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 

@@ -4,7 +4,8 @@ LeaderWorkerSet later. The law counts replicas, never pods.
 What rolls is pinned. The Deployment carries the digest of what the user wrote in `spec.model` and
 `spec.engine`, and the pod template that was rendered from it. While the digest stays, the pinned
 template is restated word for word: an operator that renders differently than the one before it
-(a new probe, a new default) changes nothing that runs, until the user changes what rolls.
+(a new probe, a new default) changes nothing that runs, until the user changes what rolls. A digest
+over both tells such a pin from one that was edited by hand.
 """
 
 import json
@@ -39,6 +40,7 @@ class Pin:
         return {
             names.ROLLING_INPUTS: self.inputs,
             names.PINNED_TEMPLATE: json.dumps(self.template, separators=(",", ":")),
+            names.PIN_DIGEST: digest([self.inputs, self.template]),
         }
 
 
@@ -47,24 +49,30 @@ def rolling_inputs(service: ReasoningService) -> str:
     return digest({"model": plain(service.spec.model), "engine": plain(service.spec.engine)})
 
 
-def pin_of(service: ReasoningService, annotations: Mapping[str, str]) -> Pin:
+def pin_of(
+    service: ReasoningService, annotations: Mapping[str, str], last: Pin | None = None
+) -> Pin:
     """The pin to apply: the live Deployment's (told by its annotations) while the inputs are the
-    same, else a template rendered anew.
+    same, else a template rendered anew. What somebody edited is not taken over: then the pin that
+    this process applied last (`last`) holds.
     """
     inputs = rolling_inputs(service)
-    if annotations.get(names.ROLLING_INPUTS) == inputs:
-        template = _parsed(annotations.get(names.PINNED_TEMPLATE, ""))
-        if template is not None:
-            return Pin(inputs=inputs, template=template)
+    for pin in (_intact(annotations), last):
+        if pin is not None and pin.inputs == inputs:
+            return pin
     return Pin(inputs=inputs, template=model_pod_template(service))
 
 
-def _parsed(text: str) -> Object | None:
+def _intact(annotations: Mapping[str, str]) -> Pin | None:
+    """The pin of a Deployment as an operator wrote it; None: none, damaged or edited."""
+    inputs = annotations.get(names.ROLLING_INPUTS, "")
     try:
-        template: Any = json.loads(text)
+        template: Any = json.loads(annotations.get(names.PINNED_TEMPLATE, ""))
     except ValueError:
         return None
-    return template if isinstance(template, dict) and "spec" in template else None
+    if annotations.get(names.PIN_DIGEST) != digest([inputs, template]):
+        return None
+    return Pin(inputs=inputs, template=template)
 
 
 def model_deployment(service: ReasoningService, pin: Pin, replicas: int) -> Object:

@@ -72,3 +72,16 @@ async def test_a_burst_is_one_tick_now_and_one_after_the_gap(schedule: Schedule)
     schedule.done("a")
     with pytest.raises(TimeoutError):
         await due(schedule, 0.2)
+
+
+async def test_what_is_forgotten_leaves_nothing_and_takes_no_wish_along(schedule: Schedule) -> None:
+    for key in ("gone", "wanted"):
+        schedule.want(key)
+        assert await due(schedule) == key
+    schedule.want("wanted")
+    for key in ("gone", "wanted"):
+        schedule.done(key)
+        schedule.forget(key)
+    assert await due(schedule) == "wanted"
+    schedule.want("gone")
+    assert await due(schedule, 0.05) == "gone", "no pause is remembered"

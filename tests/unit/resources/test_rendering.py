@@ -15,6 +15,7 @@ from thinkscale.resources.model_pods import model_pod_template, model_source
 from thinkscale.resources.objects import Object
 from thinkscale.resources.runtime import runtime_config_map
 from thinkscale.resources.workload import (
+    Pin,
     model_deployment,
     model_support,
     pin_of,
@@ -73,8 +74,8 @@ def test_every_object_is_named_labelled_and_owned() -> None:
 
 
 def test_a_template_of_an_older_operator_is_kept_while_what_rolls_is_the_same() -> None:
-    pin = pin_of(service(), {})
-    older = pin.annotations() | {names.PINNED_TEMPLATE: '{"spec":{"older":true}}'}
+    rendered = pin_of(service(), {})
+    older = Pin(inputs=rendered.inputs, template={"spec": {"older": True}}).annotations()
     assert pin_of(service(scaling={"maxReplicas": 9}), older).template == {"spec": {"older": True}}
     changed = service(engine=ENGINE | {"image": "engine:2"})
     assert pin_of(changed, older).template == model_pod_template(changed)
@@ -85,6 +86,17 @@ def test_a_damaged_pin_is_rendered_anew(damaged: str) -> None:
     pin = pin_of(service(), {})
     annotations = pin.annotations() | {names.PINNED_TEMPLATE: damaged}
     assert pin_of(service(), annotations) == pin
+
+
+def test_an_edited_pin_is_not_taken_over_and_the_last_one_applied_holds() -> None:
+    rendered = pin_of(service(), {})
+    edited = rendered.annotations() | {names.PINNED_TEMPLATE: '{"spec":{"mine":true}}'}
+    assert pin_of(service(), edited) == rendered
+    older = Pin(inputs=rendered.inputs, template={"spec": {"older": True}})
+    assert pin_of(service(), edited, older) == older
+    assert pin_of(service(), {}, older) == older, "the Deployment was deleted"
+    changed = service(engine=ENGINE | {"image": "engine:2"})
+    assert pin_of(changed, edited, older).template == model_pod_template(changed)
 
 
 def test_writing_a_default_out_rolls_nothing() -> None:
