@@ -258,6 +258,7 @@ class StandInGateway:
         answering: int = 0,
         arrivals: int = 0,
         replicas: dict[str, ReplicaSignals] | None = None,
+        fastest_token_seconds: float | None = None,
     ) -> None:
         """This is the state now."""
         update = {
@@ -266,6 +267,7 @@ class StandInGateway:
             "held": queued,
             "counters": Counters(arrivals=arrivals),
             "replicas": replicas or {},
+            "fastest_token_seconds": fastest_token_seconds,
         }
         self._signals = self._signals.model_copy(update=update)
         self._loop.call_soon_threadsafe(self._move)

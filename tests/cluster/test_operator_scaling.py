@@ -238,3 +238,52 @@ def test_stuck_replicas_are_named_with_what_kubernetes_says_of_them(fleet: Fleet
     assert events[0]["type"] == "Warning"
     fleet.patch_status(name_of(pod), {"containerStatuses": None} | ready_status())
     eventually(lambda: fleet.condition("Stalled")["status"] == "False", 10, "it is mended")
+
+
+def test_gpus_that_no_node_has_are_a_condition_and_an_event(
+    control_plane: ClusterClient, namespace: str, running: Operator
+) -> None:
+    """The scheduler is a real one; it has no node to put them on."""
+    service = deepcopy(SERVICE)
+    service["spec"]["engine"]["gpus"] = {"count": 4}
+    control_plane.apply(service, "-n", namespace)
+    fleet = Fleet(control_plane, namespace)
+    stalled = eventually(
+        lambda: (c := fleet.condition("Stalled")).get("reason") == "Unschedulable" and c, 30
+    )
+    (pod,) = fleet.pods(names.COMPONENT_MODEL)
+    limits = pod["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == "4"
+    assert stalled["status"] == "True"
+    assert stalled["message"].startswith(f"model pod {name_of(pod)}: no nodes available")
+    events = eventually(
+        lambda: fleet.get("events", "--field-selector=reason=Unschedulable")["items"], 5
+    )
+    told = [(e["type"], e["message"]) for e in events if "model pod" in e["message"]]
+    assert told == [("Warning", stalled["message"].partition("; ")[0])]
+
+
+def test_an_slo_that_no_fleet_can_meet_is_a_condition_and_an_event(
+    control_plane: ClusterClient, namespace: str, running: Operator, gateway: StandInGateway
+) -> None:
+    service = deepcopy(SERVICE)
+    service["spec"]["slos"] = [
+        {
+            "name": "pace",
+            "indicator": "TimePerAnswerToken",
+            "thresholdMilliseconds": 20,
+            "objectivePercent": "99",
+        }
+    ]
+    fleet = serving(control_plane, namespace, service)
+    assert fleet.condition("SLOsMet")["reason"] != "Unattainable", "nothing was measured yet"
+    gateway.say(arrivals=1, fastest_token_seconds=0.030)
+    unmet = eventually(
+        lambda: (c := fleet.condition("SLOsMet")).get("reason") == "Unattainable" and c, 30
+    )
+    assert unmet["status"] == "False"
+    assert "no number of replicas can meet 20 ms a token" in unmet["message"]
+    events = eventually(
+        lambda: fleet.get("events", "--field-selector=reason=Unattainable")["items"], 5
+    )
+    assert [(e["type"], e["message"]) for e in events] == [("Warning", unmet["message"])]
