@@ -81,7 +81,9 @@ class ScalingSpec(Resource):
     holds. Manual: `spec.replicas` holds.
     """
     min_replicas: Replicas = 1
-    """Replicas at least in Auto and Advisory; 0 needs scaleToZeroAfterSeconds."""
+    """Replicas at least: those that Auto sets, and those that Advisory advises; 0 needs
+    scaleToZeroAfterSeconds.
+    """
     max_replicas: Annotated[int, Field(ge=1, le=10_000)]
     """Replicas at most, in every mode."""
     scale_to_zero_after_seconds: Annotated[int, Field(ge=10, le=604_800)] | None = None
