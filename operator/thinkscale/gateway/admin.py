@@ -53,4 +53,6 @@ class Admin:
             return web.Response(status=503, text="draining\n")
         if self._gateway.config is None:
             return web.Response(status=503, text="no configuration yet\n")
+        if not self._gateway.located:  # else it would hold requests that others could serve
+            return web.Response(status=503, text="no list of replicas yet\n")
         return web.Response(text="ok\n")

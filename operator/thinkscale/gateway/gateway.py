@@ -53,6 +53,8 @@ class Gateway:
             work=lambda replica: self.ledger.work(replica, clock())
         )
         self.engines: dict[str, tuple[EngineLoad, float]] = {}
+        self.located = False
+        """A source told the fleet, be it empty."""
         self.draining = False
         self.leaving = False
         self.without_native_budget: set[str] = set()
@@ -88,6 +90,7 @@ class Gateway:
 
     def locate(self, replicas: Iterable[Replica]) -> None:
         """The fleet as the source sees it now."""
+        self.located = True
         if self.router.locate(replicas):
             self.ledger.changes += 1
         self._fleet = frozenset(n for n, r in self.router.replicas.items() if r.ready)

@@ -76,11 +76,11 @@ def impatient(processes: Any, tmp_path: Path) -> Iterator[Any]:
     gateway.stop()
 
 
-async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
+async def until_ready(session: aiohttp.ClientSession, url: str, path: str = "/readyz") -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            async with session.get(url + "/readyz") as response:
+            async with session.get(url + path) as response:
                 if response.status == 200:
                     return
         except aiohttp.ClientConnectionError:
@@ -280,6 +280,22 @@ async def test_when_nobody_can_be_reached_the_client_gets_a_502(setup: Any, impa
         answer = await response.json()
     assert response.status == 502
     assert answer["error"]["code"] == 502
+
+
+async def test_a_gateway_is_ready_once_it_knows_its_configuration_and_its_fleet(
+    setup: Any, impatient: Any
+) -> None:
+    async def readiness() -> tuple[int, str]:
+        async with setup.session.get(impatient.admin + "/readyz") as response:
+            return response.status, await response.text()
+
+    await until_ready(setup.session, impatient.admin, "/healthz")
+    assert await readiness() == (503, "no configuration yet\n")
+    impatient.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 1})
+    await asyncio.sleep(0.3)
+    assert await readiness() == (503, "no list of replicas yet\n")
+    impatient.write("replicas.json", [])  # scaled to zero: it is for the gateway to hold requests
+    await until_ready(setup.session, impatient.admin)
 
 
 async def test_what_breaks_in_the_gateway_itself_counts_as_failed(setup: Any) -> None:
