@@ -72,7 +72,6 @@ class Behavior:
 class Budget:
     """Thinking tokens. None: not bounded."""
 
-    min_tokens: int = 0
     max_tokens: int | None = None
     floor_tokens: int | None = None
     """How low load may push the maximum; equal to the maximum unless the user opted in."""
@@ -84,7 +83,6 @@ class Intent:
 
     service: str
     """NAMESPACE/NAME."""
-    generation: int
     mode: Mode
     manual_replicas: int | None
     """`spec.replicas`; set in Manual and Advisory."""

@@ -39,7 +39,6 @@ def intent_of(service: ReasoningService) -> Intent:
     idle = scaling.scale_to_zero_after_seconds
     return Intent(
         service=service_key(service),
-        generation=service.metadata.generation,
         mode=mode,
         manual_replicas=None if mode is Mode.AUTO else spec.replicas,
         min_replicas=scaling.min_replicas,
@@ -95,7 +94,7 @@ def _budget(thinking: ThinkingSpec) -> Budget:
     if budget is None:
         return Budget()
     floor = budget.max_tokens if budget.floor_tokens is None else budget.floor_tokens
-    return Budget(min_tokens=budget.min_tokens, max_tokens=budget.max_tokens, floor_tokens=floor)
+    return Budget(max_tokens=budget.max_tokens, floor_tokens=floor)
 
 
 def _objective(slo: SloSpec) -> Objective:

@@ -192,7 +192,7 @@ def test_the_intent_speaks_seconds_and_fractions() -> None:
     assert intent.scale_down.stabilization_window_seconds == 300
     assert [(p.percent, p.pods) for p in intent.scale_down.policies] == [(25, None), (None, 2)]
     assert intent.budget.floor_tokens == 500, "brown-out is opt-in"
-    assert (intent.service, intent.generation) == ("ns/r1", 3)
+    assert intent.service == "ns/r1"
 
 
 def test_a_workload_is_born_at_the_minimum_or_at_what_a_person_says() -> None:

@@ -78,7 +78,6 @@ def make_intent(
     """An intent of eight seats a replica, 1 to 8 replicas."""
     return Intent(
         service="team-a/r1",
-        generation=1,
         mode=mode,
         manual_replicas=manual,
         min_replicas=low,
