@@ -225,6 +225,16 @@ def test_stalled_tells_all_troubles_under_the_reason_of_the_first() -> None:
     assert stalled.message == "Service r1 exists; Unschedulable: no node"
 
 
+def test_a_roll_says_how_far_it_is_and_what_it_holds_up() -> None:
+    halfway = Rollout(replicas=2, existing=3, updated=1, current=True, failure="")
+    status = status_of(seen(rollout=halfway), ReasoningServiceStatus(), NOW)
+    rolling = get(status.conditions, ConditionType.RECONCILING)
+    assert rolling is not None
+    assert rolling.message == (
+        "1 of 3 pods run the new revision; the fleet does not shrink before all do."
+    )
+
+
 def test_a_condition_keeps_the_time_of_its_last_flip() -> None:
     first = status_of(seen(), ReasoningServiceStatus(), NOW)
     later = NOW + timedelta(seconds=30)
