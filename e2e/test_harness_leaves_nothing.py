@@ -157,7 +157,7 @@ def test_a_killed_harness_leaves_nothing_of_nodes_and_pods(
 ) -> None:
     running = start(nodes=1)
     names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.processes()}
-    assert {"etcd", "kube-apiserver", "kubelet", "containerd", "python3"} <= names
+    assert {"etcd", "kube-apiserver", "kubelet", "containerd"} <= names
     assert running.cgroups()
     running.process.send_signal(number)
     require_no_trace(running)
