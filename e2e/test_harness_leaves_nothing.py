@@ -25,8 +25,10 @@ GONE_SECONDS = 20
 START_SECONDS = 120
 COMPILED_IN = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/run/containerd/s")
 SCRIPT = """
-import json, os, sys
+import json, os, signal, sys
 from e2e.harness import LocalCluster
+# As at a terminal: a job in the background inherits that SIGINT is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 nodes = int(sys.argv[1])
 with LocalCluster(nodes=nodes) as cluster:
     if nodes:
