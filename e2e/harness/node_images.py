@@ -47,11 +47,15 @@ def store(archives: Sequence[Path]) -> Path:
         unfinished.mkdir(parents=True)
         if newest := _newest(stores):
             link(newest, unfinished / "root")
-        _import(unfinished, archives)
-        if final.exists():  # another process was faster
-            shutil.rmtree(unfinished)
-        else:
-            (unfinished / "root").rename(final)
+        try:
+            _import(unfinished, archives)
+            if not final.exists():  # else another process was faster
+                (unfinished / "root").rename(final)
+        except Exception as error:
+            log = unfinished / "log"
+            error.add_note(log.read_text()[-2000:] if log.exists() else "containerd has no log")
+            raise
+        finally:
             shutil.rmtree(unfinished)
         keep_newest(stores, keep=KEPT_STORES)
     final.touch()
@@ -156,25 +160,42 @@ def _import(directory: Path, archives: Sequence[Path]) -> None:
         eventually(
             lambda: subprocess.run([*control, "version"], capture_output=True, check=True),
             START_SECONDS,
-            f"containerd answers (log: {directory / 'log'})",
+            "containerd answers",
         )
+        _hold_present(control)
         for archive in archives:
-            command = [*control, "images", "import", str(archive)]
-            subprocess.run(command, check=True, capture_output=True)
+            _control(control, "images", "import", str(archive))
         _remove_others(control, {tag for archive in archives for tag in _tags(archive)})
     finally:
         _stop(process)
 
 
+def _hold_present(control: list[str]) -> None:
+    """Give the images of the older store a second name until the new ones are unpacked.
+
+    `ctr images import` moves the name to the new image and drops its lease before it unpacks. In
+    that gap nothing refers to the layers that both share, and containerd's garbage collector may
+    take them: "parent snapshot does not exist".
+    """
+    for number, name in enumerate(_image_names(control)):
+        _control(control, "images", "tag", name, f"localhost/held:{number}")
+
+
 def _remove_others(control: list[str], wanted: set[str]) -> None:
     """Remove what came with the older store and is not wanted in this one."""
-    listing = subprocess.run(
-        [*control, "images", "list", "--quiet"], capture_output=True, text=True, check=True
-    )
-    if others := sorted(set(listing.stdout.split()) - wanted):
-        subprocess.run(
-            [*control, "images", "remove", "--sync", *others], capture_output=True, check=True
-        )
+    if others := sorted(set(_image_names(control)) - wanted):
+        _control(control, "images", "remove", "--sync", *others)
+
+
+def _image_names(control: list[str]) -> list[str]:
+    return _control(control, "images", "list", "--quiet").split()
+
+
+def _control(control: list[str], *arguments: str) -> str:
+    done = subprocess.run([*control, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"ctr {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _tags(archive: Path) -> list[str]:
