@@ -3,6 +3,8 @@ SHELL := /bin/bash -o pipefail
 PYTEST := .venv/bin/pytest
 # The first looks for leftovers, which another cluster's would resemble; the second keeps time.
 ALONE := e2e/test_harness_leaves_nothing.py e2e/test_headline.py
+# Two minutes each: in this order every worker gets one of them.
+LONGEST := e2e/test_operator_killed.py e2e/test_story_existing_cluster.py
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
 .PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e demo headline image clean clean-cache
@@ -35,7 +37,8 @@ test-cluster: install   ## against a real kube-apiserver, no nodes
 	$(PYTEST) tests/cluster -n 2 --dist loadfile
 
 test-e2e: install   ## on real nodes (root)
-	$(PYTEST) e2e $(ALONE:%=--ignore=%) -n 2 --dist loadfile --timeout=600
+	$(PYTEST) $(LONGEST) $(filter-out $(ALONE) $(LONGEST),$(wildcard e2e/test_*.py)) \
+	  -n 2 --dist loadfile --no-loadscope-reorder --timeout=600
 	$(PYTEST) $(ALONE)
 
 demo: $(if $(filter existing,$(DEMO_CLUSTER)),venv,install)   ## KEEP=1, DEMO_CLUSTER=existing, JSON=FILE

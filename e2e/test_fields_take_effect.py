@@ -371,4 +371,10 @@ def test_none_of_it_has_touched_a_model_pod(service: Service) -> None:
 def test_the_operator_has_lacked_no_right(service: Service, operator: str) -> None:
     logs = service.cluster.kubectl("logs", "-n", operator, "deployment/thinkscale").stdout
     assert "Started" in logs
-    assert "forbidden" not in logs.lower()
+    # In a namespace that another test is deleting nobody may create anything.
+    lacked = [
+        line
+        for line in logs.lower().splitlines()
+        if "forbidden" in line and "it is being terminated" not in line
+    ]
+    assert lacked == []
