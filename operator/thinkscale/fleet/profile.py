@@ -13,6 +13,8 @@ decode intercepts; honest sources differ by 25 %, once by 50 %. They are priors,
 from dataclasses import dataclass
 from typing import Final
 
+from thinkscale.model.step_time import StepTime
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -47,6 +49,16 @@ class Profile:
             + self.sequence_seconds * decoding
             + self.context_token_seconds * context_tokens
             + self.prompt_token_seconds * prompt_tokens
+        )
+
+    @property
+    def step_time(self) -> StepTime:
+        """The four coefficients alone."""
+        return StepTime(
+            base_seconds=self.base_seconds,
+            sequence_seconds=self.sequence_seconds,
+            context_token_seconds=self.context_token_seconds,
+            prompt_token_seconds=self.prompt_token_seconds,
         )
 
 

@@ -42,6 +42,7 @@ class LimitedBy(StrEnum):
     NONE = "None"
     MIN_REPLICAS = "MinReplicas"
     MAX_REPLICAS = "MaxReplicas"
+    GPU_POOL = "GPUPool"
     SCALE_UP_POLICY = "ScaleUpPolicy"
     SCALE_DOWN_POLICY = "ScaleDownPolicy"
     STABILIZATION = "Stabilization"
@@ -112,3 +113,7 @@ class Decision:
     attained: Mapping[str, float] = field(default_factory=dict)
     """Share of requests that met each SLO, over its window; absent while there was no request."""
     stuck: tuple[str, ...] = ()
+    late_rates: tuple[float, ...] = ()
+    """Expected late requests per second with 0, 1, 2, ... replicas at the lead time: what a shared
+    GPU limit is divided by. Empty: not known.
+    """

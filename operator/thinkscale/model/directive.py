@@ -13,6 +13,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from thinkscale.model.admission import Ceiling
+from thinkscale.model.brownout import BrownoutRule
+from thinkscale.model.queueing import QueueRule
 from thinkscale.model.signals import Wire
 
 
@@ -48,6 +51,10 @@ class Directive(Wire):
     """
     cordoned: tuple[str, ...] = ()
     """Replicas (pod names) that get no new request."""
+    ceiling: Ceiling | None = None
+    """What one replica may hold, of all gateways together; the rest waits at the gateway."""
+    queue: QueueRule = QueueRule()
+    brownout: BrownoutRule | None = None
 
 
 def effective_max_tokens(rule: BudgetRule, load: float, now: datetime) -> int | None:

@@ -8,6 +8,8 @@ the other.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from thinkscale.model.step_time import StepTime
+
 
 class Mode(StrEnum):
     """Who sets the replicas."""
@@ -24,6 +26,8 @@ class Indicator(StrEnum):
     TIME_TO_FIRST_TOKEN = "TimeToFirstToken"
     TIME_TO_FIRST_ANSWER = "TimeToFirstAnswer"
     TIME_PER_ANSWER_TOKEN = "TimePerAnswerToken"
+    TIME_PER_OUTPUT_TOKEN = "TimePerOutputToken"
+    """From the first token of any kind to the last."""
     END_TO_END = "EndToEnd"
 
 
@@ -101,3 +105,13 @@ class Intent:
     budget: Budget
     answer_max_tokens: int | None
     objectives: tuple[Objective, ...]
+    step_time: StepTime | None = None
+    """What the catalogue says of this model on these GPUs: a prior, mended online. None: unknown
+    hardware, the prior is wide.
+    """
+    kv_tokens: int | None = None
+    """KV cache of one replica by the catalogue; what the engines themselves say goes before."""
+    truncation_allowance: float = 0.01
+    """Share of a day's requests whose thinking load may cut short; 0: none."""
+    granted_replicas: int | None = None
+    """What a shared GPU limit leaves to this service; None: it shares none."""

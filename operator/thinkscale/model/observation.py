@@ -8,9 +8,10 @@ seeing a negative rate.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from thinkscale.model.ages import BINS
 from thinkscale.model.reading import Reading
 from thinkscale.model.signals import (
     BudgetSignals,
@@ -81,6 +82,8 @@ class MergedSignals:
     fastest_token_seconds: float | None
     replicas: Mapping[str, ReplicaSignals]
     budget: BudgetSignals
+    output_ages: tuple[int, ...] = (0,) * BINS
+    output_life_table: LifeTableCounts = field(default_factory=LifeTableCounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

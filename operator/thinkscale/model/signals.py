@@ -98,6 +98,9 @@ class Counters(Wire):
     cancelled: Count = 0
     """Ended by the client."""
     prompt_tokens: Count = 0
+    """Of the requests that have ended."""
+    arrived_prompt_tokens: Count = 0
+    """Of all that arrived, as estimated when they came."""
     thinking_tokens: Count = 0
     answer_tokens: Count = 0
     answers_begun: Count = 0
@@ -120,6 +123,12 @@ class EngineSignals(Wire):
     waiting: Count
     kv_usage: Annotated[float, Field(ge=0, le=1)]
     kv_capacity_tokens: Count | None = None
+    steps: Count | None = None
+    """Engine steps since its start; None: this engine does not tell."""
+    prompt_tokens: Count | None = None
+    """Prompt tokens prefilled since its start."""
+    generated_tokens: Count | None = None
+    """Tokens generated since its start."""
     age_seconds: float
     """Since it was scraped."""
 
@@ -133,6 +142,8 @@ class ReplicaSignals(Wire):
     """Of this gateway's requests that were dispatched to the replica; `queued` = sent, no token
     yet.
     """
+    context_tokens: Count = 0
+    """KV tokens of this gateway's requests there: their prompts and what was generated so far."""
     remaining_tokens: Count = 0
     """Expected tokens (thinking and answer) still to come from this replica for this gateway's
     requests.
@@ -180,6 +191,12 @@ class GatewaySignals(Wire):
     thinking_ages: tuple[Count, ...] = (0,) * BINS
     """Requests in the thinking phase by age bin (tokens thought so far)."""
     life_table: LifeTableCounts = LifeTableCounts()
+    output_ages: tuple[Count, ...] = (0,) * BINS
+    """Requests thinking or answering by age bin of all their output tokens so far."""
+    output_life_table: LifeTableCounts = LifeTableCounts()
+    """The same counts for whole outputs (thinking and answer): an end is a finished request. One
+    whose thought was cut is censored at the cut: no end, and no exposure after it.
+    """
     slos: dict[str, SloCounts] = {}
     counters: Counters = Counters()
     ttfa_seconds: Histogram = Histogram()

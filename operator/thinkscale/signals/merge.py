@@ -24,8 +24,10 @@ def merge(present: Sequence[GatewaySignals], carried: Totals) -> MergedSignals:
     for gateway in present:
         totals += totals_of(gateway)
     ages: tuple[int, ...] = (0,) * BINS
+    output_ages: tuple[int, ...] = (0,) * BINS
     for gateway in present:
         ages = add_bins(ages, gateway.thinking_ages)
+        output_ages = add_bins(output_ages, gateway.output_ages)
     fastest = [g.fastest_token_seconds for g in present if g.fastest_token_seconds is not None]
     budgets = [
         g.budget.effective_max_tokens for g in present if g.budget.effective_max_tokens is not None
@@ -36,6 +38,8 @@ def merge(present: Sequence[GatewaySignals], carried: Totals) -> MergedSignals:
         oldest_held_seconds=max((g.oldest_held_seconds for g in present), default=0.0),
         thinking_ages=ages,
         life_table=totals.life_table,
+        output_ages=output_ages,
+        output_life_table=totals.output_life_table,
         slos=_slos(present, totals),
         counters=totals.counters,
         ttfa_seconds=totals.ttfa_seconds,
@@ -86,6 +90,7 @@ def _replica(views: Sequence[ReplicaSignals]) -> ReplicaSignals:
         ready=any(view.ready for view in views),
         cordoned=all(view.cordoned for view in views),
         phases=add_phases(view.phases for view in views),
+        context_tokens=sum(view.context_tokens for view in views),
         remaining_tokens=sum(view.remaining_tokens for view in views),
         engine=_freshest(view.engine for view in views),
     )

@@ -24,6 +24,7 @@ class Totals:
 
     counters: Counters = field(default_factory=Counters)
     life_table: LifeTableCounts = field(default_factory=LifeTableCounts)
+    output_life_table: LifeTableCounts = field(default_factory=LifeTableCounts)
     ttfa_seconds: Histogram = field(default_factory=Histogram)
     ttft_seconds: Histogram = field(default_factory=Histogram)
     slos: Mapping[str, SloCounts] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Totals:
         return Totals(
             counters=_add_counters(self.counters, other.counters),
             life_table=_add_life_tables(self.life_table, other.life_table),
+            output_life_table=_add_life_tables(self.output_life_table, other.output_life_table),
             ttfa_seconds=_add_histograms(self.ttfa_seconds, other.ttfa_seconds),
             ttft_seconds=_add_histograms(self.ttft_seconds, other.ttft_seconds),
             slos=_add_slos(self.slos, other.slos),
@@ -47,6 +49,7 @@ def totals_of(signals: GatewaySignals) -> Totals:
     return Totals(
         counters=signals.counters,
         life_table=signals.life_table,
+        output_life_table=signals.output_life_table,
         ttfa_seconds=signals.ttfa_seconds,
         ttft_seconds=signals.ttft_seconds,
         slos={name: SloCounts(good=slo.good, bad=slo.bad) for name, slo in signals.slos.items()},

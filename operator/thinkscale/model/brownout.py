@@ -1,0 +1,120 @@
+"""The brown-out rule: which thoughts in flight are closed while the fleet is too small. Pure; the
+gateways evaluate it every second, and so does the simulator.
+
+It is on while the first of the fresh waits longer than `wait_on_seconds`: early and mild cuts fewer
+than late and hard. The effective budget is the largest B under which the ready replicas carry the
+arrivals and drain the queue: `(arrivals per second + fresh / drain_seconds) * r(B) <= replicas`,
+with r(B) the replica-seconds of one request, learnt by the law. Every thought of age B or more is
+closed, and its answer follows. Requests are never capped when they are sent: most of those would
+never have needed it. Never under the floor; never more cuts than the allowance.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from thinkscale.model.signals import Wire
+
+STAYS_ON_SECONDS: Final = 1.0
+
+
+class Carried(Wire):
+    """One point of r(B)."""
+
+    budget_tokens: Annotated[int, Field(ge=0)]
+    replica_seconds: Annotated[float, Field(gt=0)]
+    """Replica-seconds that a mean request takes under this budget."""
+
+
+class BrownoutRule(Wire):
+    """Part of the directive; None there: no thought is cut by load."""
+
+    floor_tokens: Annotated[int, Field(ge=0)]
+    """The floor in force: the declared one or more, as the allowance is used up."""
+    carried: tuple[Carried, ...] = ()
+    """Rising budgets. Empty: nothing was learnt yet, so the floor holds while it is on."""
+    wait_on_seconds: float = 2.0
+    drain_seconds: float = 60.0
+    cuts_allowed: Annotated[int, Field(ge=0)] = 0
+    """Thoughts that all gateways together may cut under this directive."""
+    cuts_per_replica_second: float = 1.0
+    until: datetime
+    """It ends then, unless the law pushes it ahead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """What one gateway sees at this second; of several gateways each sees its own share."""
+
+    fresh_wait_seconds: float
+    fresh: int
+    arrivals_per_second: float
+    """Over the last ten seconds."""
+    replicas: float
+    """Ready and un-cordoned, divided by the gateways that share them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brownout:
+    """The state between two evaluations, and the result of the last."""
+
+    last_on: float | None = None
+    """When it was last triggered (seconds on the caller's clock); None: it is off."""
+    effective_tokens: int | None = None
+    """Thoughts of this age are closed; None: nobody's is."""
+
+
+def evaluate(
+    rule: BrownoutRule | None, state: Brownout, pressure: Pressure, now: float, *, expired: bool
+) -> Brownout:
+    """The rule at this second. `expired`: the rule's `until` has passed.
+
+    Stays on while somebody fresh waits, or one second after it was last triggered.
+    """
+    if rule is None or expired:
+        return Brownout()
+    triggered = pressure.fresh_wait_seconds > rule.wait_on_seconds
+    lingering = state.last_on is not None and (
+        pressure.fresh > 0 or now - state.last_on <= STAYS_ON_SECONDS
+    )
+    if not (triggered or lingering):
+        return Brownout()
+    budget = carried_budget(rule, pressure)
+    return Brownout(
+        last_on=now if triggered else state.last_on,
+        effective_tokens=None if budget is None else max(rule.floor_tokens, budget),
+    )
+
+
+def carried_budget(rule: BrownoutRule, pressure: Pressure) -> int | None:
+    """The largest budget that the replicas carry; None: even the largest of the table.
+
+    Replicas 4, 2 arrivals a second, 60 fresh with 60 s to drain: r(B) may be 4/(2 + 1) = 1.33.
+    With points (1,024: 1.0) and (4,096: 2.0) that is a third of the way in log tokens: 1,625.
+    """
+    rate = pressure.arrivals_per_second + pressure.fresh / rule.drain_seconds
+    if rate <= 0:
+        return None
+    if not rule.carried:
+        return rule.floor_tokens
+    return _largest(rule.carried, pressure.replicas / rate)
+
+
+def _largest(carried: Sequence[Carried], allowed: float) -> int | None:
+    if allowed >= carried[-1].replica_seconds:
+        return None
+    below = None
+    for point in carried:
+        if point.replica_seconds > allowed:
+            if below is None:
+                return point.budget_tokens
+            span = point.replica_seconds - below.replica_seconds
+            share = (allowed - below.replica_seconds) / span
+            low, high = math.log(max(1, below.budget_tokens)), math.log(max(1, point.budget_tokens))
+            return round(math.exp(low + share * (high - low)))
+        below = point
+    return None

@@ -1,0 +1,48 @@
+"""A workload: who arrives when, with how many tokens of each kind.
+
+Arrivals are open loop: they come at their time whatever the fleet does. Lengths are what the
+requests would use if nothing cut them. Arrays of one row per request, ordered by arrival.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Seconds = npt.NDArray[np.float64]
+Tokens = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """All arrays have the same length. ValueError: they have not, or an entry makes no sense."""
+
+    name: str
+    at_seconds: Seconds
+    """Ascending, from 0."""
+    prompt_tokens: Tokens
+    """At least 1."""
+    thinking_tokens: Tokens
+    """At least 0."""
+    answer_tokens: Tokens
+    """At least 0; thinking and answer together at least 1."""
+
+    def __post_init__(self) -> None:
+        columns = (self.prompt_tokens, self.thinking_tokens, self.answer_tokens)
+        if any(len(column) != len(self.at_seconds) for column in columns):
+            raise ValueError("the columns of a workload have different lengths")
+        if np.any(np.diff(self.at_seconds) < 0) or (len(self) and self.at_seconds[0] < 0):
+            raise ValueError("arrivals are not in order, or before 0")
+        if np.any(self.prompt_tokens < 1) or np.any(self.thinking_tokens < 0):
+            raise ValueError("a prompt has at least one token, a thought no fewer than none")
+        if np.any(self.answer_tokens < 0) or np.any(self.output_tokens < 1):
+            raise ValueError("a request generates at least one token")
+
+    def __len__(self) -> int:
+        return len(self.at_seconds)
+
+    @property
+    def output_tokens(self) -> Tokens:
+        """Thinking and answer together."""
+        total: Tokens = self.thinking_tokens + self.answer_tokens
+        return total
