@@ -45,6 +45,8 @@ def score(slo: SloConfig, timing: Timing, outcome: Outcome) -> bool | None:
             return False if is_late(slo, timing) else None
     if slo.indicator is Indicator.TIME_PER_ANSWER_TOKEN and timing.answer_tokens < 2:
         return None
+    if slo.indicator is Indicator.TIME_PER_OUTPUT_TOKEN and output_pace(timing) is None:
+        return None
     return not is_late(slo, timing)
 
 
@@ -62,6 +64,9 @@ def is_late(slo: SloConfig, timing: Timing) -> bool:
         case Indicator.TIME_PER_ANSWER_TOKEN:
             pace = answer_pace(timing)
             return pace is not None and pace > slo.threshold_seconds
+        case Indicator.TIME_PER_OUTPUT_TOKEN:
+            pace = output_pace(timing)
+            return pace is not None and pace > slo.threshold_seconds
 
 
 def answer_pace(timing: Timing) -> float | None:
@@ -69,6 +74,14 @@ def answer_pace(timing: Timing) -> float | None:
     if timing.answer_begun is None or timing.last_token is None or timing.answer_tokens < 2:
         return None
     return (timing.last_token - timing.answer_begun) / (timing.answer_tokens - 1)
+
+
+def output_pace(timing: Timing) -> float | None:
+    """Mean seconds per token of any kind after the first; None with fewer than two."""
+    tokens = timing.thinking_tokens + timing.answer_tokens
+    if timing.first_token is None or timing.last_token is None or tokens < 2:
+        return None
+    return (timing.last_token - timing.first_token) / (tokens - 1)
 
 
 def _limit(slo: SloConfig, tokens: int) -> float:
