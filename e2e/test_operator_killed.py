@@ -5,13 +5,13 @@ run in which nobody was killed. The load wants more than the maximum, so the wis
 from one replica to the maximum in one step, and there it stays while the pods roll.
 """
 
-import math
 import random
 import subprocess
 import threading
 import time
 import uuid
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +135,9 @@ def requests() -> tuple[Request, ...]:
 
 
 def settled(steps: tuple[tuple[float, int], ...]) -> list[tuple[float, int]]:
-    """The steps without those that the next one followed at once."""
-    ends = [*(second for second, _ in steps[1:]), math.inf]
-    return [step for step, end in zip(steps, ends, strict=True) if end - step[0] > PASSING_SECONDS]
+    """The first and the last step, and of those between the ones that were held."""
+    held = [step for step, after in pairwise(steps[1:]) if after[0] - step[0] > PASSING_SECONDS]
+    return [steps[0], *held, steps[-1]]
 
 
 def kill_operator(cluster: ClusterClient, namespace: str) -> bool:
