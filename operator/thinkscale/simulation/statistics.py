@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from thinkscale.simulation.outcome import Numbers, Outcome, Requests, Timeline
+from thinkscale.simulation.outcome import Numbers, Outcome, Requests
 
 BLOCK_SECONDS: Final = 600.0
 RESAMPLES: Final = 2000
@@ -222,14 +222,3 @@ def latencies(requests: Requests) -> Mapping[str, Numbers]:
         "tpot_seconds": requests.output_pace_seconds[paced],
         "e2e_seconds": requests.end_seconds,
     }
-
-
-def mean_replicas(timeline: Timeline, begin_seconds: float, end_seconds: float) -> float:
-    """Time-weighted mean of the replicas that were billed."""
-    inside = (timeline.at_seconds >= begin_seconds) & (timeline.at_seconds <= end_seconds)
-    at, billed = timeline.at_seconds[inside], timeline.billed[inside]
-    if len(at) == 0:
-        return float("nan")
-    spans = np.diff(np.append(at, max(end_seconds, at[-1])))
-    total = float(spans.sum())
-    return float((billed * spans).sum()) / total if total > 0 else float(billed[-1])
