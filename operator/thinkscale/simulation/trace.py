@@ -65,7 +65,7 @@ def _open(path: Path) -> TextIO:
 
 
 def _rows(path: Path, file: TextIO) -> Iterator[tuple[float, ...]]:
-    reader = csv.reader(file)
+    reader = csv.reader(file, strict=True)
     header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
     if not any(header):
         message = f"is empty; the first row must name the columns {','.join(COLUMNS)}"
