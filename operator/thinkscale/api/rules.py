@@ -186,6 +186,11 @@ ENGINE: Final[Sequence[CelRule]] = (
 
 BUDGET: Final[Sequence[CelRule]] = (
     CelRule(
+        rule="double(self.truncationAllowancePercent) <= 100.0",
+        message='must be at most 100, for example "1"; "0" switches brown-out off: lower it',
+        field=".truncationAllowancePercent",
+    ),
+    CelRule(
         rule="self.minTokens <= self.maxTokens",
         message="must be at most maxTokens: lower it, or raise maxTokens",
         field=".minTokens",

@@ -13,6 +13,10 @@ from thinkscale.api.pods import ResourceRequirements
 
 PositiveTokens = Annotated[int, Field(ge=1, le=10_000_000)]
 Milliseconds = Annotated[int, Field(ge=1, le=86_400_000)]
+Percentage = Annotated[
+    str, Field(min_length=1, max_length=8, pattern=r"^[0-9]{1,3}(\.[0-9]{1,4})?$")
+]
+"""A share as a string, since a float does not survive every YAML writer."""
 
 
 class OnExhausted(StrEnum):
@@ -32,6 +36,10 @@ class BudgetSpec(Resource):
     floor_tokens: Tokens | None = None
     """How low load may push the maximum while more replicas are on their way. Absent: never lowered
     (brown-out is opt-in).
+    """
+    truncation_allowance_percent: Percentage = "1"
+    """Share of a day's requests whose thinking load may cut short, as a string: `"1"`, `"0.5"`.
+    `"0"` switches brown-out off.
     """
     on_exhausted: OnExhausted = OnExhausted.ANSWER
     """Answer: thinking is closed and the answer still comes. Stop: the request ends with
@@ -63,6 +71,7 @@ class SloIndicator(StrEnum):
     TIME_TO_FIRST_ANSWER = "TimeToFirstAnswer"
     TIME_TO_FIRST_TOKEN = "TimeToFirstToken"
     TIME_PER_ANSWER_TOKEN = "TimePerAnswerToken"
+    TIME_PER_OUTPUT_TOKEN = "TimePerOutputToken"
     END_TO_END = "EndToEnd"
 
 
@@ -73,7 +82,8 @@ class SloSpec(Resource):
     """Name of the objective; unique in the service."""
     indicator: SloIndicator
     """What is measured: TimeToFirstAnswer (what a user waits for), TimeToFirstToken (of any kind),
-    TimePerAnswerToken (pace of the answer) or EndToEnd.
+    TimePerAnswerToken (pace of the answer), TimePerOutputToken (pace from the first token of any
+    kind to the last) or EndToEnd.
     """
     threshold_milliseconds: Milliseconds
     """Limit of one request."""
@@ -82,9 +92,7 @@ class SloSpec(Resource):
     all output tokens for EndToEnd. How long a request thinks is its own affair; this asks the fleet
     for what the fleet can give.
     """
-    objective_percent: Annotated[
-        str, Field(min_length=1, max_length=8, pattern=r"^[0-9]{1,3}(\.[0-9]{1,4})?$")
-    ]
+    objective_percent: Percentage
     """Share of requests that must meet the limit, as a string: `"99"`, `"99.5"`."""
     window_seconds: Annotated[int, Field(ge=10, le=2_592_000)] = 3600
     """Window over which the share is counted."""

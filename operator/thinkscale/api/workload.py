@@ -1,8 +1,9 @@
 """What runs: the model and the engine that serves it.
 
 Everything in these two specs rolls the model pods when it changes (the name that clients send too:
-it is an argument of the engine); nothing outside of them does. The image has no default on purpose:
-an upgrade of the operator must never change what is served.
+it is an argument of the engine), but for `gpus.product`, which no pod sees; nothing outside of them
+does. The image has no default on purpose: an upgrade of the operator must never change what is
+served.
 """
 
 from enum import StrEnum
@@ -73,6 +74,14 @@ class EngineType(StrEnum):
     VLLM = "VLLM"
 
 
+class GpuProduct(StrEnum):
+    """The GPUs that the catalogue knows."""
+
+    H100 = "H100"
+    A100_80GB = "A100-80GB"
+    L40S = "L40S"
+
+
 class GpusSpec(Resource):
     """GPUs of one replica."""
 
@@ -87,6 +96,11 @@ class GpusSpec(Resource):
         ),
     ] = "nvidia.com/gpu"
     """Extended resource that the nodes' device plugin advertises."""
+    product: GpuProduct | None = None
+    """Which GPU it is, if it is one of these. With a model that the catalogue knows too, the
+    scaling law begins with its speed and its KV cache, instead of learning both from nothing. It
+    places no pod (`podTemplate.spec.nodeSelector` does) and rolls none.
+    """
 
 
 class EngineSpec(Resource):

@@ -9,6 +9,7 @@ from thinkscale.api.v1alpha1 import (
     SloSpec,
     ThinkingSpec,
 )
+from thinkscale.fleet import catalogue
 from thinkscale.model.gateway_config import GatewayConfig, SloConfig
 from thinkscale.model.intent import (
     Behavior,
@@ -37,6 +38,10 @@ def intent_of(service: ReasoningService) -> Intent:
     scaling = spec.scaling
     mode = Mode(scaling.mode.value)
     idle = scaling.scale_to_zero_after_seconds
+    gpus = spec.engine.gpus
+    known = catalogue.lookup(
+        spec.model.uri, gpus.product, gpus.count, spec.engine.max_concurrent_requests
+    )
     return Intent(
         service=service_key(service),
         mode=mode,
@@ -47,11 +52,14 @@ def intent_of(service: ReasoningService) -> Intent:
         scale_up=_behavior(scaling.behavior.scale_up),
         scale_down=_behavior(scaling.behavior.scale_down),
         seats_per_replica=spec.engine.max_concurrent_requests,
-        gpus_per_replica=spec.engine.gpus.count,
+        gpus_per_replica=gpus.count,
         startup_seconds=float(spec.engine.startup_seconds),
         budget=_budget(spec.thinking),
         answer_max_tokens=spec.answer.max_tokens if spec.answer else None,
         objectives=tuple(_objective(slo) for slo in spec.slos),
+        step_time=known.step_time if known else None,
+        kv_tokens=known.kv_tokens if known else None,
+        truncation_allowance=_allowance(spec.thinking),
     )
 
 
@@ -95,6 +103,12 @@ def _budget(thinking: ThinkingSpec) -> Budget:
         return Budget()
     floor = budget.max_tokens if budget.floor_tokens is None else budget.floor_tokens
     return Budget(max_tokens=budget.max_tokens, floor_tokens=floor)
+
+
+def _allowance(thinking: ThinkingSpec) -> float:
+    """Share of requests; without a budget there is none that load could lower."""
+    budget = thinking.budget
+    return float(budget.truncation_allowance_percent) / 100 if budget else 0.0
 
 
 def _objective(slo: SloSpec) -> Objective:

@@ -45,8 +45,15 @@ class Pin:
 
 
 def rolling_inputs(service: ReasoningService) -> str:
-    """Digest of exactly what rolls model pods when it changes."""
-    return digest({"model": plain(service.spec.model), "engine": plain(service.spec.engine)})
+    """Digest of exactly what rolls model pods when it changes. The GPUs' product is told to the law
+    alone.
+    """
+    engine = plain(service.spec.engine)
+    gpus = engine.pop("gpus", {})
+    gpus.pop("product", None)
+    if gpus:
+        engine["gpus"] = gpus
+    return digest({"model": plain(service.spec.model), "engine": engine})
 
 
 def pin_of(
