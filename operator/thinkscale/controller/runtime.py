@@ -1,9 +1,12 @@
 """When the runtime ConfigMap is written: at once for what gateways must obey, rarely for what only
 a restart would miss.
 
-The configuration and a directive that says something new go out at once. The brown-out's deadline
-is pushed ahead only when half of it has passed. The law's state changes with every tick and is
-written before anything is done on its strength, else at most twice a minute.
+The configuration goes out at once, and so does a directive that orders something else: another
+cordon, another floor, a brown-out that begins or must end. What the law learns moves with every
+tick, and is news only when it has moved far: coefficients by a fiftieth, the allowance by a tenth.
+The brown-out's deadline is pushed ahead when half of it has passed. The law's state is written
+before anything is done on its strength, else at most twice a minute; what is written then is the
+newest of all.
 """
 
 from collections.abc import Mapping
@@ -18,6 +21,9 @@ from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
 
 RENEW_WITHIN: Final = timedelta(seconds=30)
+FAR: Final = 0.02
+"""Share by which something learnt must have moved to be worth a write."""
+FAR_CUTS: Final = 0.1
 STATE_EVERY: Final = timedelta(seconds=30)
 
 
@@ -61,38 +67,70 @@ def next_publication(
     `acting`: replicas are about to change because of this state.
     """
     ours = config.model_dump_json(by_alias=True)
-    news = _is_news(before.directive, directive, now)
+    told = before.directive
+    news = told is None or is_news(told, directive, now)
     due = before.at is None or now - before.at >= STATE_EVERY
     memory = orjson.dumps(state).decode()
     remember = memory != before.data.get(names.STATE_KEY) and (acting or due)
     if ours == before.data.get(names.CONFIG_KEY) and not news and not remember:
         return before
     order = directive.model_dump_json(by_alias=True)
+    stale = told is None or _said(told) != _said(directive)
     return Published(
         data={
             names.CONFIG_KEY: ours,
-            names.DIRECTIVE_KEY: order if news else before.data[names.DIRECTIVE_KEY],
+            names.DIRECTIVE_KEY: order if news or stale else before.data[names.DIRECTIVE_KEY],
             names.STATE_KEY: memory,
         },
         at=now,
     )
 
 
-def _is_news(before: Directive | None, directive: Directive, now: datetime) -> bool:
+def is_news(before: Directive, after: Directive, now: datetime) -> bool:
     """Whether gateways would do anything else, or soon would, if they did not get this one."""
-    if before is None or _orders(before) != _orders(directive):
+    if _differs(_said(before), _said(after)) or _expires(_until(before), _until(after), now):
         return True
-    until = before.budget.until
-    return until is not None and directive.budget.until is not None and until - now < RENEW_WITHIN
+    old, new = before.brownout, after.brownout
+    return old is not None and new is not None and _cuts_differ(old.cuts_allowed, new.cuts_allowed)
 
 
-def _orders(directive: Directive) -> tuple[Any, ...]:
+def _until(directive: Directive) -> datetime | None:
+    if directive.brownout is not None:
+        return directive.brownout.until
+    budget = getattr(directive, "budget", None)
+    return None if budget is None else budget.until
+
+
+def _expires(before: datetime | None, after: datetime | None, now: datetime) -> bool:
+    """A brown-out begins, or ends before its time, or must be renewed."""
+    if before is None or after is None:
+        return before is not after
+    return before - now < RENEW_WITHIN < after - now
+
+
+def _said(directive: Directive) -> Any:
     """What gateways obey, without the names and times that change with every decision."""
-    budget = directive.budget
-    return (
-        budget.model_copy(update={"until": None}),
-        budget.until is None,
-        directive.admission_ceiling,
-        frozenset(directive.cordoned),
-        directive.gateways,
+    said = directive.model_dump(
+        exclude={"id": True, "budget": {"until"}, "brownout": {"until", "cuts_allowed"}}
     )
+    if said["brownout"] is not None:
+        said["brownout"]["floor_tokens"] = float(said["brownout"]["floor_tokens"])
+    return said | {"cordoned": sorted(directive.cordoned)}
+
+
+def _differs(before: Any, after: Any) -> bool:
+    """Whether two orders say another thing; a number that was learnt is another when it has moved
+    far. Whole numbers were declared, and are compared as they are.
+    """
+    if isinstance(before, float) and isinstance(after, float):
+        return abs(before - after) > FAR * max(abs(before), abs(after))
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        return any(_differs(before[key], after[key]) for key in before)
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        return len(before) != len(after) or any(map(_differs, before, after))
+    return bool(before != after)
+
+
+def _cuts_differ(before: int, after: int) -> bool:
+    """By a tenth; or the last one is gone, or the first is back."""
+    return (before == 0) != (after == 0) or abs(before - after) > FAR_CUTS * max(before, after)

@@ -7,8 +7,12 @@ import pytest
 
 from thinkscale.api import names
 from thinkscale.controller.runtime import Published, next_publication
-from thinkscale.model.directive import BudgetRule, Directive
+from thinkscale.model.admission import Ceiling
+from thinkscale.model.brownout import BrownoutRule, Carried
+from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
+from thinkscale.model.queueing import QueueRule
+from thinkscale.model.step_time import StepTime
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 CONFIG = GatewayConfig(service="ns/s", model="m", seats_per_replica=8)
@@ -16,6 +20,26 @@ CONFIG = GatewayConfig(service="ns/s", model="m", seats_per_replica=8)
 
 def order(name: str = "d1", **fields: Any) -> Directive:
     return Directive(id=name, **fields)
+
+
+def ceiling(seats: int = 128, base_seconds: float = 0.0155) -> Ceiling:
+    return Ceiling(
+        seats=seats,
+        kv_tokens=290_000,
+        step_time=StepTime(
+            base_seconds=base_seconds,
+            sequence_seconds=27e-6,
+            context_token_seconds=76e-9,
+            prompt_token_seconds=51e-6,
+        ),
+        step_limit_seconds=0.043,
+    )
+
+
+def brownout(seconds: float, **fields: Any) -> BrownoutRule:
+    """A rule that ends so many seconds after the beginning."""
+    base: dict[str, Any] = {"floor_tokens": 1024, "cuts_allowed": 100}
+    return BrownoutRule(until=NOW + timedelta(seconds=seconds), **(base | fields))
 
 
 def publish(
@@ -61,12 +85,12 @@ def test_a_new_configuration_goes_out_at_once(first: Published) -> None:
     "directive",
     [
         order("d2", cordoned=("p",)),
-        order("d2", admission_ceiling=3),
+        order("d2", ceiling=ceiling()),
         order("d2", gateways=2),
-        order("d2", budget=BudgetRule(max_tokens=9)),
-        order("d2", budget=BudgetRule(until=NOW)),
+        order("d2", queue=QueueRule(fresh_seconds=10)),
+        order("d2", brownout=brownout(60)),
     ],
-    ids=["cordon", "ceiling", "gateways", "budget", "brown-out"],
+    ids=["cordon", "ceiling", "gateways", "queue", "brown-out"],
 )
 def test_a_directive_that_says_something_new_goes_out_at_once(
     first: Published, directive: Directive
@@ -79,14 +103,70 @@ def test_the_order_of_the_cordon_is_no_news(first: Published) -> None:
     assert publish(before, directive=order("d2", cordoned=("q", "p"))) is before
 
 
-def test_a_brown_out_is_renewed_when_half_its_time_has_passed(first: Published) -> None:
-    def until(seconds: float) -> Directive:
-        limit = NOW + timedelta(seconds=seconds)
-        return order(f"d{seconds}", budget=BudgetRule(max_tokens=9, until=limit))
+@pytest.mark.parametrize(
+    "directive",
+    [
+        order("d2", ceiling=ceiling(seats=129)),
+        order("d2", ceiling=ceiling(base_seconds=0.0160)),
+        order("d2", ceiling=ceiling().model_copy(update={"step_time": None})),
+        order("d2", ceiling=ceiling(), brownout=brownout(60)),
+    ],
+    ids=["one seat", "far", "unknown", "brown-out"],
+)
+def test_a_ceiling_that_is_another_goes_out_at_once(directive: Directive) -> None:
+    before = publish(Published(data={}), directive=order(ceiling=ceiling()))
+    assert publish(before, 1, directive=directive).directive == directive
 
-    before = publish(first, directive=until(60))
-    assert publish(before, 20, directive=until(80)) is before
-    assert publish(before, 31, directive=until(91)).directive == until(91)
+
+def test_what_was_learnt_and_moved_a_little_waits_for_the_next_write() -> None:
+    before = publish(Published(data={}), directive=order(ceiling=ceiling()))
+    drifted = order("d2", ceiling=ceiling(base_seconds=0.0157))
+    assert publish(before, 15, directive=drifted) is before
+    assert publish(before, 31, directive=drifted, state={"a": 2}).directive == drifted
+
+
+ONE = (Carried(budget_tokens=1024, replica_seconds=1.0),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "news"),
+    [
+        ({}, False),
+        ({"cuts_allowed": 91}, False),
+        ({"cuts_allowed": 89}, True),
+        ({"cuts_allowed": 0}, True),
+        ({"floor_tokens": 1030}, False),
+        ({"floor_tokens": 1100}, True),
+        ({"carried": (Carried(budget_tokens=1024, replica_seconds=1.01),)}, False),
+        ({"carried": (Carried(budget_tokens=1024, replica_seconds=1.1),)}, True),
+        ({"carried": (Carried(budget_tokens=1100, replica_seconds=1.0),)}, True),
+        ({"carried": ()}, True),
+    ],
+)
+def test_a_brown_out_rule_is_news_when_what_it_allows_has_moved(
+    fields: dict[str, Any], news: bool
+) -> None:
+    first = publish(Published(data={}), directive=order(brownout=brownout(60, carried=ONE)))
+    after = order("d2", brownout=brownout(75, **({"carried": ONE} | fields)))
+    assert (publish(first, 15, directive=after) is not first) is news
+
+
+def test_a_brown_out_that_ends_before_its_time_is_news() -> None:
+    first = publish(Published(data={}), directive=order(brownout=brownout(60)))
+    assert publish(first, 15, directive=order("d2")).directive == order("d2")
+
+
+def test_the_first_and_the_last_cut_are_always_news() -> None:
+    none = publish(Published(data={}), directive=order(brownout=brownout(60, cuts_allowed=0)))
+    one = publish(none, 1, directive=order("d2", brownout=brownout(61, cuts_allowed=1)))
+    assert one.directive == order("d2", brownout=brownout(61, cuts_allowed=1))
+
+
+def test_a_brown_out_is_renewed_when_half_its_time_has_passed() -> None:
+    before = publish(Published(data={}), directive=order(brownout=brownout(60)))
+    assert publish(before, 20, directive=order("d2", brownout=brownout(80))) is before
+    renewed = order("d3", brownout=brownout(91))
+    assert publish(before, 31, directive=renewed).directive == renewed
 
 
 def test_the_laws_state_is_written_rarely_but_always_before_acting(first: Published) -> None:
@@ -95,7 +175,7 @@ def test_the_laws_state_is_written_rarely_but_always_before_acting(first: Publis
     assert publish(first, 31, state={"a": 2}).state == {"a": 2}
 
 
-def test_a_state_that_is_written_leaves_the_directive_its_name(first: Published) -> None:
+def test_a_state_that_is_written_leaves_the_same_directive_its_name(first: Published) -> None:
     after = publish(first, 31, directive=order("d2"), state={"a": 2})
     assert after.directive == order("d1")
 
