@@ -14,7 +14,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "gateway": ("thinkscale.gateway.main", "run the gateway of one ReasoningService"),
     "emulator": ("thinkscale.emulator.main", "run a model server without a GPU (vLLM's dialect)"),
     "crd": ("thinkscale.api.crd", "print the CustomResourceDefinition"),
+    "simulate": ("thinkscale.cli.simulate", "run a policy on a scenario or trace, in virtual time"),
+    "compare": ("thinkscale.cli.compare", "compare policies over scenarios and seeds"),
+    "profile": ("thinkscale.cli.profile", "fit lengths and latencies of a trace or live gateway"),
+    "whatif": ("thinkscale.cli.whatif", "tell what more thinking would cost"),
 }
+EXTRA: Final = frozenset({"matplotlib", "numpy", "rich"})
+"""What only the extra `report` brings: the container image has none of it."""
 
 
 def usage() -> str:
@@ -43,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"thinkscale: no such command: {name}\n\n{usage()}", file=sys.stderr)
         return 2
-    module = importlib.import_module(COMMANDS[name][0])
-    run: Callable[[Sequence[str]], int] = module.main
-    return run(rest)
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+        run: Callable[[Sequence[str]], int] = module.main
+        return run(rest)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+            raise
+        mend = "pip install 'thinkscale[report]'"
+        print(f"thinkscale {name}: {error.name} is not installed: {mend}", file=sys.stderr)
+        return 2

@@ -1,0 +1,186 @@
+"""`thinkscale compare`: policies x scenarios x seeds over several processes, and the report.
+
+Finished runs stay in OUT/runs and are not made again; interrupting it loses only those under way.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from thinkscale.cli import terminal
+from thinkscale.cli.arguments import Misuse, counting, guarded, listed, parser, whole_list
+from thinkscale.cli.terminal import Tally
+from thinkscale.simulation import compare, contestants, plots, report, results
+from thinkscale.simulation.choose import scenario_of
+from thinkscale.simulation.compare import Job, Plan, Runs
+from thinkscale.simulation.record import Record
+from thinkscale.simulation.results import Row
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    arguments = parser("compare", "Compare policies over scenarios and seeds; write a report.")
+    arguments.add_argument(
+        "--policies",
+        type=listed,
+        required=True,
+        metavar="A,B,...",
+        help=f"of {', '.join(contestants.names())}; kpa:0.7 one setting, kpa:* all of them",
+    )
+    arguments.add_argument(
+        "--scenarios", type=listed, required=True, metavar="A,B,...", help="names, or trace files"
+    )
+    arguments.add_argument(
+        "--seeds", type=whole_list, default=[1], metavar="1,2 or 11-16", help="default 1"
+    )
+    arguments.add_argument("--jobs", type=counting, default=os.cpu_count() or 1, metavar="N")
+    arguments.add_argument("--out", type=Path, required=True, metavar="DIR")
+    arguments.add_argument(
+        "--sweep",
+        action="store_true",
+        help="every policy at all its settings too, for the table at equal attainment",
+    )
+    arguments.add_argument(
+        "--no-oracle", action="store_true", help="leave the oracle out: no ratios to it"
+    )
+    arguments.add_argument("--no-brownout", action="store_true")
+    arguments.add_argument("--traces", type=Path, metavar="DIR", help="full recordings")
+    return arguments.parse_args(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _options(argv)
+    plan = _plan(options)
+    for name in plan.scenarios:
+        scenario_of(name, plan.seeds[0], brownout=plan.brownout, traces=plan.traces)
+    runs = Runs(options.out / "runs")
+    try:
+        runs.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misuse(f"{options.out}: cannot be written ({error.strerror})") from error
+    wanted = compare.jobs(plan)
+    found = runs.finished(wanted)
+    _finish(runs, [job for job in wanted if job.key not in found], found, options.jobs)
+    made = compare.beside_oracle([found[job.key] for job in wanted])
+    command = shlex.join(["thinkscale", "compare", *argv])
+    _write(options.out, made, command)
+    _show(results.rows(made))
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    words = list(options.policies)
+    if not options.no_oracle:
+        words.append(contestants.ORACLE)
+    chosen = {c.label: c for word in words for c in contestants.parse(word)}
+    if options.sweep:
+        for contestant in tuple(chosen.values()):
+            for other in contestants.searched(contestant):
+                chosen.setdefault(other.label, other)
+    return Plan(
+        policies=tuple(chosen.values()),
+        scenarios=tuple(dict.fromkeys(options.scenarios)),
+        seeds=tuple(options.seeds),
+        brownout=not options.no_brownout,
+        traces=options.traces,
+    )
+
+
+def _finish(runs: Runs, missing: Sequence[Job], found: dict[str, Record], processes: int) -> None:
+    """Make what is missing, keep each as it comes, and add it to what was found."""
+    if not missing:
+        return
+    total = Tally([job.scenario for job in missing], processes)
+    with terminal.tally(total) as show:
+        for job, made, seconds in _made(missing, processes):
+            runs.keep(job, made)
+            found[job.key] = made
+            total.finish(job.scenario, seconds)
+            show(f"{made['policy']} on {made['scenario']}, seed {made['seed']}")
+
+
+def _made(missing: Sequence[Job], processes: int) -> Iterator[tuple[Job, Record, float]]:
+    """Runs as they finish, from fresh processes (none inherits another's state)."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(missing)), mp_context=context) as pool:
+        under_way: dict[Future[tuple[Record, float]], Job] = {
+            pool.submit(_timed, job): job for job in missing
+        }
+        try:
+            while under_way:
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    yield (under_way.pop(future), *future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _timed(job: Job) -> tuple[Record, float]:
+    begun = time.monotonic()
+    made = compare.execute(job)
+    return made, time.monotonic() - begun
+
+
+def _write(out: Path, made: Sequence[Record], command: str) -> None:
+    code = compare.fingerprint()
+    drawn = _draw(out, results.rows(made))
+    (out / "report.md").write_text(report.markdown(made, command, code, drawn))
+    (out / "report.json").write_text(json.dumps(report.as_json(made, command, code), indent=1))
+
+
+def _draw(out: Path, table: Sequence[Row]) -> Mapping[str, str]:
+    """A picture per scenario; their names relative to the report."""
+    drawn = {}
+    for scenario in dict.fromkeys(row.scenario for row in table):
+        mine = [row for row in table if row.scenario == scenario]
+        name = f"plots/{scenario}.png"
+        plots.frontier(
+            out / name,
+            f"{scenario}, {len(mine[0].seeds)} seeds",
+            [
+                plots.Point(
+                    policy=row.family,
+                    setting=row.setting,
+                    gpu_hours=row.gpu_hours,
+                    attainment=row.attainment,
+                    chosen=not row.searched,
+                )
+                for row in mine
+                if row.family != contestants.ORACLE
+            ],
+            oracle_gpu_hours=next((r.gpu_hours for r in mine if r.family == "oracle"), None),
+            target=mine[0].target,
+        )
+        drawn[scenario] = name
+    return drawn
+
+
+def _show(table: Sequence[Row]) -> None:
+    head = ["scenario", "policy", "attainment", "low", "clean", "GPU-hours", "/ oracle",
+            "/ thinkscale", "cut", "reversals/day"]  # fmt: skip
+    lines = []
+    for row in table:
+        ratio = row.gpu_hours_to_thinkscale
+        lines.append(
+            [
+                row.scenario,
+                row.policy,
+                f"{row.attainment * 100:.2f} %",
+                f"{row.attainment_lower_95 * 100:.2f} %",
+                f"{row.attainment_clean * 100:.2f} %",
+                f"{row.gpu_hours:.1f}",
+                "" if row.gpu_hours_to_oracle is None else f"{row.gpu_hours_to_oracle:.3f}",
+                "" if ratio is None else f"{ratio.estimate:.3f}",
+                f"{row.truncated_share * 100:.2f} %",
+                "" if row.reversals_per_day is None else f"{row.reversals_per_day:.0f}",
+            ]
+        )
+    terminal.table(head, lines)
+
+
+main = guarded("compare", _run)

@@ -1,0 +1,286 @@
+"""A fleet without events: what latencies and how many replicas follow from the requests alone.
+
+All running sequences of a fleet advance one token per step, so one curve says everything: V(t), the
+steps done by t. A request whose first token comes at s has its answer's first token when V has
+grown by its thinking tokens, and its last when it has grown by its output. The curve, the number in
+flight with their context, and the replicas that these need, determine each other; a few rounds from
+the design pace settle them.
+
+What it leaves out: surprise (replicas are there when the load is), the spread between replicas,
+preemption. Beyond `max_replicas` requests wait first come, first served. Percentiles and GPU-hours
+agree with the full simulation within a few percent where the fleet can follow the load; where it
+cannot, simulate.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from thinkscale.model.intent import Indicator, Intent
+from thinkscale.simulation.design_point import (
+    KV_FILL,
+    PACE_FILL,
+    DesignPoint,
+    design_point,
+    pace_limit_seconds,
+)
+from thinkscale.simulation.outcome import Flags, Numbers
+from thinkscale.simulation.scenario import Scenario
+
+GRID_SECONDS: Final = 5.0
+TICK_SECONDS: Final = 15.0
+ROUNDS: Final = 6
+SMOOTH_SECONDS: Final = 300.0
+"""Forecasts do not know the noise of single requests."""
+SAFETY_DEVIATIONS: Final = 1.0
+DRAIN_QUANTILE: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Per scored request, in seconds since its arrival; then the fleet."""
+
+    queue_seconds: Numbers
+    first_token_seconds: Numbers
+    first_answer_seconds: Numbers
+    end_seconds: Numbers
+    pace_seconds: Numbers
+    met: dict[str, Flags]
+    mean_replicas: float
+    peak_replicas: int
+    wanted_peak_replicas: int
+    """Without the limit."""
+    gpu_hours: float
+    overloaded_hours: float
+    """How long more was needed than `max_replicas`."""
+
+    @property
+    def attainment(self) -> float:
+        """Share that meets all objectives."""
+        return float(np.logical_and.reduce(list(self.met.values())).mean())
+
+
+@dataclass(slots=True)
+class _Fleet:
+    """Curves over the grid."""
+
+    at: Numbers
+    pace: Numbers
+    """Seconds per token."""
+    replicas: Numbers
+    wanted: Numbers
+
+
+def predict(scenario: Scenario) -> Prediction:
+    """What becomes of a scenario's requests. ValueError: it has none."""
+    if len(scenario.workload) == 0:
+        raise ValueError("a workload without requests has no latencies")
+    point = design_point(scenario.workload, scenario.profile, pace_limit_seconds(scenario.intent))
+    span = scenario.duration_seconds + 20 * point.tokens_per_request * point.token_seconds
+    at = np.arange(0.0, span + GRID_SECONDS, GRID_SECONDS)
+    flat = np.full(len(at), point.token_seconds)
+    fleet = _Fleet(at, flat, np.ones(len(at)), np.ones(len(at)))
+    waits = _waits(scenario, point, at)
+    for _ in range(ROUNDS):
+        first, _answer, end = _times(scenario, fleet, waits)
+        _settle(scenario, fleet, first, end)
+    return _prediction(scenario, fleet, waits, point)
+
+
+def _times(scenario: Scenario, fleet: _Fleet, waits: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """When each request gets its first token, its first answer token, its last."""
+    load, profile = scenario.workload, scenario.profile
+    begun = load.at_seconds + waits
+    pace = np.interp(begun, fleet.at, fleet.pace)
+    chunks = np.ceil(load.prompt_tokens / profile.step_tokens)
+    prefill = profile.prompt_token_seconds * load.prompt_tokens
+    first = begun + (0.5 + chunks) * pace + prefill
+    steps = np.concatenate(([0.0], np.cumsum(GRID_SECONDS / fleet.pace)))
+    edges = np.append(fleet.at, fleet.at[-1] + GRID_SECONDS)
+    done = np.interp(first, edges, steps)
+    answer = _at_steps(done + np.minimum(load.thinking_tokens, load.output_tokens - 1),
+                       edges, steps, fleet)  # fmt: skip
+    return first, answer, _at_steps(done + load.output_tokens - 1, edges, steps, fleet)
+
+
+def _at_steps(wanted: Numbers, edges: Numbers, steps: Numbers, fleet: _Fleet) -> Numbers:
+    """When so many steps are done; beyond the grid at its last pace."""
+    inside = np.interp(wanted, steps, edges)
+    beyond = np.maximum(0.0, wanted - steps[-1]) * fleet.pace[-1]
+    late: Numbers = inside + beyond
+    return late
+
+
+def _settle(scenario: Scenario, fleet: _Fleet, first: Numbers, end: Numbers) -> None:
+    """The replicas and the pace that follow from who is in flight when."""
+    load, profile = scenario.workload, scenario.profile
+    running, context = _in_flight(scenario, fleet, first, end)
+    prompts = _smooth(
+        np.histogram(first, _bins(fleet.at), weights=load.prompt_tokens.astype(float))[0]
+        / GRID_SECONDS
+    )
+    prefill = profile.prompt_token_seconds * prompts
+    fleet.wanted = _needed(scenario, running, context, prefill)
+    fleet.replicas = _staffed(scenario, fleet.at, fleet.wanted, running)
+    busy = profile.sequence_seconds * running + profile.context_token_seconds * context
+    stalled = np.minimum(0.6, prefill / fleet.replicas)
+    fleet.pace = (profile.base_seconds + busy / fleet.replicas) / (1 - stalled)
+
+
+def _bins(at: Numbers) -> Numbers:
+    edges: Numbers = np.append(at, at[-1] + GRID_SECONDS)
+    return edges
+
+
+def _in_flight(
+    scenario: Scenario, fleet: _Fleet, first: Numbers, end: Numbers
+) -> tuple[Numbers, Numbers]:
+    """Requests that run, and their KV tokens, at each point of the grid.
+
+    A running one holds its prompt and what it has generated: V(now) - V(first) + 1. So the sum is
+    (prompts - V(first) + 1 over those in flight) + V(now) times their number.
+    """
+    edges = _bins(fleet.at)
+    steps = np.concatenate(([0.0], np.cumsum(GRID_SECONDS / fleet.pace)))
+    fixed = scenario.workload.prompt_tokens + 1 - np.interp(first, edges, steps)
+
+    def standing(weights: Numbers | None) -> Numbers:
+        came = np.histogram(first, edges, weights=weights)[0].astype(float)
+        went = np.histogram(end, edges, weights=weights)[0].astype(float)
+        level: Numbers = np.cumsum(came - went) - (came - went) / 2
+        return level
+
+    running = np.maximum(0.0, standing(None))
+    middle = (steps[:-1] + steps[1:]) / 2
+    return running, np.maximum(0.0, standing(fixed) + running * middle)
+
+
+def _needed(scenario: Scenario, running: Numbers, context: Numbers, prefill: Numbers) -> Numbers:
+    """Replicas, as a fraction, that seats, KV cache and pace ask for (the scarcest)."""
+    profile, limit = scenario.profile, pace_limit_seconds(scenario.intent)
+    running, context = _smooth(running), _smooth(context)
+    safe = 1 + SAFETY_DEVIATIONS / np.sqrt(np.maximum(1.0, running))
+    needed = np.maximum(
+        running / scenario.intent.seats_per_replica, context / (KV_FILL * profile.kv_tokens)
+    )
+    if limit is not None and PACE_FILL * limit > profile.base_seconds:
+        pace = PACE_FILL * limit
+        busy = profile.sequence_seconds * running + profile.context_token_seconds * context
+        needed = np.maximum(needed, (busy + prefill * pace) / (pace - profile.base_seconds))
+    wanted: Numbers = needed * safe
+    return wanted
+
+
+def _staffed(scenario: Scenario, at: Numbers, wanted: Numbers, running: Numbers) -> Numbers:
+    """Whole replicas by the law's hysteresis: up at `wanted - 1/2`, down only to what suffices with
+    more safety, as long as the scale-down window looked at.
+    """
+    intent = scenario.intent
+    extra = 0.4 / np.sqrt(np.maximum(1.0, _smooth(running)))
+    up = np.ceil(wanted - 0.5)
+    down = np.maximum(up, np.ceil(wanted * (1 + extra) + 0.5))
+    window = round(intent.scale_down.stabilization_window_seconds / GRID_SECONDS) + 1
+    down = _running_max(down, window)
+    low, high = max(1, intent.min_replicas), _limit(intent)
+    replicas, level = np.empty(len(at)), float(np.clip(up[0], low, high))
+    every = round(TICK_SECONDS / GRID_SECONDS)
+    for place in range(len(at)):
+        if place % every == 0:
+            level = max(up[place], min(level, down[place]))
+            level = min(max(level, low), high)
+        replicas[place] = level
+    return replicas
+
+
+def _limit(intent: Intent) -> int:
+    granted = intent.granted_replicas
+    return max(1, intent.max_replicas if granted is None else min(granted, intent.max_replicas))
+
+
+def _waits(scenario: Scenario, point: DesignPoint, at: Numbers) -> Numbers:
+    """Seconds that each request waits because of `max_replicas`: what came, in seconds of the whole
+    fleet's work, less what could be done since (Lindley's recursion, first come first served).
+    """
+    load = scenario.workload
+    each = load.output_tokens * point.token_seconds / point.batch / _limit(scenario.intent)
+    came = np.histogram(load.at_seconds, _bins(at), weights=each)[0]
+    net = np.cumsum(came - GRID_SECONDS)
+    backlog = net - np.minimum(0.0, np.minimum.accumulate(net))
+    waits: Numbers = np.interp(load.at_seconds, at + GRID_SECONDS, backlog)
+    return waits
+
+
+def _smooth(values: Numbers) -> Numbers:
+    """The mean of the last and the next minutes."""
+    half = round(SMOOTH_SECONDS / GRID_SECONDS / 2)
+    padded = np.concatenate((np.full(half, values[0]), values, np.full(half, values[-1])))
+    total = np.concatenate(([0.0], np.cumsum(padded)))
+    width = 2 * half + 1
+    mean: Numbers = (total[width:] - total[:-width]) / width
+    return mean
+
+
+def _running_max(values: Numbers, window: int) -> Numbers:
+    padded = np.concatenate((np.full(window - 1, values[0]), values))
+    highest: Numbers = np.lib.stride_tricks.sliding_window_view(padded, window).max(axis=1)
+    return highest
+
+
+def _prediction(
+    scenario: Scenario, fleet: _Fleet, waits: Numbers, point: DesignPoint
+) -> Prediction:
+    load = scenario.workload
+    first, answer, end = _times(scenario, fleet, waits)
+    scored = (load.at_seconds >= scenario.warm_up_seconds) & (
+        load.at_seconds < scenario.duration_seconds
+    )
+    came = load.at_seconds[scored]
+    first, answer, end = first[scored] - came, answer[scored] - came, end[scored] - came
+    outputs, thinking = load.output_tokens[scored], load.thinking_tokens[scored]
+    pace = (end - first) / np.maximum(1, outputs - 1)
+    inside = (fleet.at >= scenario.warm_up_seconds) & (fleet.at < scenario.duration_seconds)
+    replicas, wanted = fleet.replicas[inside], np.ceil(fleet.wanted[inside] - 0.5)
+    hours = float(replicas.sum()) * GRID_SECONDS / 3600 + _moving_hours(scenario, replicas, point)
+    answered = load.answer_tokens[scored] > 0
+    return Prediction(
+        queue_seconds=waits[scored],
+        first_token_seconds=first,
+        first_answer_seconds=np.where(answered, answer, np.nan),
+        end_seconds=end,
+        pace_seconds=pace,
+        met=_met(scenario.intent, first, answer, end, pace, outputs, thinking),
+        mean_replicas=float(replicas.mean()),
+        peak_replicas=int(replicas.max()),
+        wanted_peak_replicas=int(max(1.0, wanted.max())),
+        gpu_hours=hours * scenario.intent.gpus_per_replica,
+        overloaded_hours=float((wanted > _limit(scenario.intent)).sum()) * GRID_SECONDS / 3600,
+    )
+
+
+def _moving_hours(scenario: Scenario, replicas: Numbers, point: DesignPoint) -> float:
+    """Replica-hours of those that boot before they serve, and that drain after."""
+    moves = np.diff(replicas)
+    longest = float(np.quantile(scenario.workload.output_tokens, DRAIN_QUANTILE))
+    boots = float(moves[moves > 0].sum()) * scenario.boot.mean_seconds
+    drains = float(-moves[moves < 0].sum()) * longest * point.token_seconds
+    return (boots + drains) / 3600
+
+
+def _met(
+    intent: Intent, first: Numbers, answer: Numbers, end: Numbers, pace: Numbers,
+    outputs: np.ndarray, thinking: np.ndarray,
+) -> dict[str, Flags]:  # fmt: skip
+    measured = {
+        Indicator.TIME_TO_FIRST_TOKEN: (first, outputs),
+        Indicator.TIME_TO_FIRST_ANSWER: (answer, thinking),
+        Indicator.TIME_PER_ANSWER_TOKEN: (pace, outputs),
+        Indicator.TIME_PER_OUTPUT_TOKEN: (pace, outputs),
+        Indicator.END_TO_END: (end, outputs),
+    }
+    met = {}
+    for objective in intent.objectives:
+        values, tokens = measured[objective.indicator]
+        limit = objective.threshold_seconds + objective.per_token_seconds * tokens
+        met[objective.name] = values <= limit
+    return met or {"all": np.ones(len(first), dtype=bool)}
