@@ -107,6 +107,12 @@ def _show(title: str, sides: Sides) -> None:
     lines += [
         _line("thinking tokens, mean", one.thinking_tokens_mean, other.thinking_tokens_mean),
         _percents("budget reached", one.budget_reached_share, other.budget_reached_share),
+        *(
+            [_line("replicas needed, fractional", a, b)]
+            if (a := one.replicas_wanted_mean) is not None
+            and (b := other.replicas_wanted_mean) is not None
+            else []
+        ),
         _line("replicas, mean", one.replicas_mean, other.replicas_mean),
         _line("replicas, peak", one.replicas_peak, other.replicas_peak),
         _line("GPUs, peak", one.gpus_peak, other.gpus_peak),

@@ -12,6 +12,7 @@ agree with the full simulation within a few percent where the fleet can follow t
 cannot, simulate.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +50,8 @@ class Prediction:
     met: dict[str, Flags]
     mean_replicas: float
     peak_replicas: int
+    wanted_mean_replicas: float
+    """Without the limit and without rounding to whole ones."""
     wanted_peak_replicas: int
     """Without the limit."""
     gpu_hours: float
@@ -70,6 +73,9 @@ class _Fleet:
     """Seconds per token."""
     replicas: Numbers
     wanted: Numbers
+    """Replicas as a fraction."""
+    waits: Numbers
+    """By request."""
 
 
 def predict(scenario: Scenario) -> Prediction:
@@ -77,21 +83,32 @@ def predict(scenario: Scenario) -> Prediction:
     if len(scenario.workload) == 0:
         raise ValueError("a workload without requests has no latencies")
     point = design_point(scenario.workload, scenario.profile, pace_limit_seconds(scenario.intent))
+    free = _settled(scenario, point, None)
+    limit = _limit(scenario.intent)
+    within = np.ceil(free.wanted.max() - 0.5) <= limit
+    bound = free if within else _settled(scenario, point, limit)
+    return _prediction(scenario, bound, free.wanted, point)
+
+
+def _settled(scenario: Scenario, point: DesignPoint, limit: int | None) -> _Fleet:
+    """The fleet that its own load asks for; with a limit, what waits because of it."""
     span = scenario.duration_seconds + 20 * point.tokens_per_request * point.token_seconds
     at = np.arange(0.0, span + GRID_SECONDS, GRID_SECONDS)
     flat = np.full(len(at), point.token_seconds)
-    fleet = _Fleet(at, flat, np.ones(len(at)), np.ones(len(at)))
-    waits = _waits(scenario, point, at)
+    waits = np.zeros(len(scenario.workload))
+    if limit is not None:
+        waits = _waits(scenario, point, at, limit)
+    fleet = _Fleet(at, flat, np.ones(len(at)), np.ones(len(at)), waits)
     for _ in range(ROUNDS):
-        first, _answer, end = _times(scenario, fleet, waits)
-        _settle(scenario, fleet, first, end)
-    return _prediction(scenario, fleet, waits, point)
+        first, _answer, end = _times(scenario, fleet)
+        _settle(scenario, fleet, first, end, limit)
+    return fleet
 
 
-def _times(scenario: Scenario, fleet: _Fleet, waits: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+def _times(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers, Numbers]:
     """When each request gets its first token, its first answer token, its last."""
     load, profile = scenario.workload, scenario.profile
-    begun = load.at_seconds + waits
+    begun = load.at_seconds + fleet.waits
     pace = np.interp(begun, fleet.at, fleet.pace)
     chunks = np.ceil(load.prompt_tokens / profile.step_tokens)
     prefill = profile.prompt_token_seconds * load.prompt_tokens
@@ -112,7 +129,9 @@ def _at_steps(wanted: Numbers, edges: Numbers, steps: Numbers, fleet: _Fleet) ->
     return late
 
 
-def _settle(scenario: Scenario, fleet: _Fleet, first: Numbers, end: Numbers) -> None:
+def _settle(
+    scenario: Scenario, fleet: _Fleet, first: Numbers, end: Numbers, limit: int | None
+) -> None:
     """The replicas and the pace that follow from who is in flight when."""
     load, profile = scenario.workload, scenario.profile
     running, context = _in_flight(scenario, fleet, first, end)
@@ -122,7 +141,7 @@ def _settle(scenario: Scenario, fleet: _Fleet, first: Numbers, end: Numbers) -> 
     )
     prefill = profile.prompt_token_seconds * prompts
     fleet.wanted = _needed(scenario, running, context, prefill)
-    fleet.replicas = _staffed(scenario, fleet.at, fleet.wanted, running)
+    fleet.replicas = _staffed(scenario, fleet, running, limit)
     busy = profile.sequence_seconds * running + profile.context_token_seconds * context
     stalled = np.minimum(0.6, prefill / fleet.replicas)
     fleet.pace = (profile.base_seconds + busy / fleet.replicas) / (1 - stalled)
@@ -172,20 +191,20 @@ def _needed(scenario: Scenario, running: Numbers, context: Numbers, prefill: Num
     return wanted
 
 
-def _staffed(scenario: Scenario, at: Numbers, wanted: Numbers, running: Numbers) -> Numbers:
+def _staffed(scenario: Scenario, fleet: _Fleet, running: Numbers, limit: int | None) -> Numbers:
     """Whole replicas by the law's hysteresis: up at `wanted - 1/2`, down only to what suffices with
     more safety, as long as the scale-down window looked at.
     """
-    intent = scenario.intent
+    intent, wanted = scenario.intent, fleet.wanted
     extra = 0.4 / np.sqrt(np.maximum(1.0, _smooth(running)))
     up = np.ceil(wanted - 0.5)
     down = np.maximum(up, np.ceil(wanted * (1 + extra) + 0.5))
     window = round(intent.scale_down.stabilization_window_seconds / GRID_SECONDS) + 1
     down = _running_max(down, window)
-    low, high = max(1, intent.min_replicas), _limit(intent)
-    replicas, level = np.empty(len(at)), float(np.clip(up[0], low, high))
+    low, high = max(1, intent.min_replicas), math.inf if limit is None else limit
+    replicas, level = np.empty(len(wanted)), min(max(float(up[0]), low), high)
     every = round(TICK_SECONDS / GRID_SECONDS)
-    for place in range(len(at)):
+    for place in range(len(wanted)):
         if place % every == 0:
             level = max(up[place], min(level, down[place]))
             level = min(max(level, low), high)
@@ -198,12 +217,12 @@ def _limit(intent: Intent) -> int:
     return max(1, intent.max_replicas if granted is None else min(granted, intent.max_replicas))
 
 
-def _waits(scenario: Scenario, point: DesignPoint, at: Numbers) -> Numbers:
+def _waits(scenario: Scenario, point: DesignPoint, at: Numbers, limit: int) -> Numbers:
     """Seconds that each request waits because of `max_replicas`: what came, in seconds of the whole
     fleet's work, less what could be done since (Lindley's recursion, first come first served).
     """
     load = scenario.workload
-    each = load.output_tokens * point.token_seconds / point.batch / _limit(scenario.intent)
+    each = load.output_tokens * point.token_seconds / point.batch / limit
     came = np.histogram(load.at_seconds, _bins(at), weights=each)[0]
     net = np.cumsum(came - GRID_SECONDS)
     backlog = net - np.minimum(0.0, np.minimum.accumulate(net))
@@ -228,10 +247,10 @@ def _running_max(values: Numbers, window: int) -> Numbers:
 
 
 def _prediction(
-    scenario: Scenario, fleet: _Fleet, waits: Numbers, point: DesignPoint
+    scenario: Scenario, fleet: _Fleet, wanted: Numbers, point: DesignPoint
 ) -> Prediction:
     load = scenario.workload
-    first, answer, end = _times(scenario, fleet, waits)
+    first, answer, end = _times(scenario, fleet)
     scored = (load.at_seconds >= scenario.warm_up_seconds) & (
         load.at_seconds < scenario.duration_seconds
     )
@@ -240,11 +259,11 @@ def _prediction(
     outputs, thinking = load.output_tokens[scored], load.thinking_tokens[scored]
     pace = (end - first) / np.maximum(1, outputs - 1)
     inside = (fleet.at >= scenario.warm_up_seconds) & (fleet.at < scenario.duration_seconds)
-    replicas, wanted = fleet.replicas[inside], np.ceil(fleet.wanted[inside] - 0.5)
+    replicas, wanted, whole = fleet.replicas[inside], wanted[inside], np.ceil(wanted[inside] - 0.5)
     hours = float(replicas.sum()) * GRID_SECONDS / 3600 + _moving_hours(scenario, replicas, point)
     answered = load.answer_tokens[scored] > 0
     return Prediction(
-        queue_seconds=waits[scored],
+        queue_seconds=fleet.waits[scored],
         first_token_seconds=first,
         first_answer_seconds=np.where(answered, answer, np.nan),
         end_seconds=end,
@@ -252,9 +271,10 @@ def _prediction(
         met=_met(scenario.intent, first, answer, end, pace, outputs, thinking),
         mean_replicas=float(replicas.mean()),
         peak_replicas=int(replicas.max()),
-        wanted_peak_replicas=int(max(1.0, wanted.max())),
+        wanted_mean_replicas=float(wanted.mean()),
+        wanted_peak_replicas=int(max(1.0, whole.max())),
         gpu_hours=hours * scenario.intent.gpus_per_replica,
-        overloaded_hours=float((wanted > _limit(scenario.intent)).sum()) * GRID_SECONDS / 3600,
+        overloaded_hours=float((whole > _limit(scenario.intent)).sum()) * GRID_SECONDS / 3600,
     )
 
 

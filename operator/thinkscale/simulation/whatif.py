@@ -52,6 +52,10 @@ class Answer:
     replicas_peak: int
     replicas_wanted_peak: int
     """Without `maxReplicas`."""
+    replicas_wanted_mean: float | None
+    """Without `maxReplicas`, as a fraction: what rounding to whole replicas hides. None: a
+    simulation does not tell.
+    """
     gpus_peak: int
     gpu_hours: float
     overloaded_hours: float | None
@@ -100,6 +104,7 @@ def reckoned(scenario: Scenario, predicted: Prediction) -> Answer:
         replicas_mean=predicted.mean_replicas,
         replicas_peak=predicted.peak_replicas,
         replicas_wanted_peak=predicted.wanted_peak_replicas,
+        replicas_wanted_mean=predicted.wanted_mean_replicas,
         gpus_peak=predicted.peak_replicas * scenario.intent.gpus_per_replica,
         gpu_hours=predicted.gpu_hours,
         overloaded_hours=predicted.overloaded_hours,
@@ -127,6 +132,7 @@ def simulated(scenario: Scenario, outcome: Outcome) -> Answer:
         replicas_mean=outcome.replica_seconds / outcome.scored_seconds,
         replicas_peak=peak,
         replicas_wanted_peak=peak,
+        replicas_wanted_mean=None,
         gpus_peak=peak * outcome.gpus_per_replica,
         gpu_hours=outcome.gpu_hours,
         overloaded_hours=None,
