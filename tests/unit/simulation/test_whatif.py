@@ -128,7 +128,7 @@ def test_an_absolute_limit_is_missed_by_those_who_now_think_too_long():
     first_answer = Objective(
         name="first-answer",
         indicator=Indicator.TIME_TO_FIRST_ANSWER,
-        threshold_seconds=40.0,
+        threshold_seconds=70.0,
         per_token_seconds=0.0,
         objective=0.95,
         window_seconds=3600,
@@ -139,7 +139,7 @@ def test_an_absolute_limit_is_missed_by_those_who_now_think_too_long():
     after = whatif.changed(before, Change(add_thinking_tokens=500, share=0.2))
     was, now = (whatif.reckoned(s, fluid.predict(s)) for s in (before, after))
     seconds = fluid.predict(before).first_answer_seconds
-    assert was.attainment_by_slo["first-answer"] == pytest.approx((seconds <= 40).mean())
+    assert was.attainment_by_slo["first-answer"] == pytest.approx((seconds <= 70).mean())
     assert now.attainment_by_slo["first-answer"] < was.attainment_by_slo["first-answer"] - 0.02
     assert now.gpu_hours > was.gpu_hours
 
