@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from thinkscale.simulation import scenarios
 from thinkscale.simulation.design_point import design_point, pace_limit_seconds
 from thinkscale.simulation.fluid import Prediction
 from thinkscale.simulation.outcome import Outcome
@@ -78,7 +79,11 @@ def changed(scenario: Scenario, change: Change) -> Scenario:
     most = scenario.intent.budget.max_tokens
     bound = room if most is None else np.minimum(room, most)
     longer = np.maximum(load.thinking_tokens, np.minimum(longer, bound))
-    return replace(scenario, workload=with_thinking(load, longer))
+    workload = with_thinking(load, longer)
+    first = scenarios.initial_replicas(
+        workload, scenario.profile, scenario.intent, scenario.warm_up_seconds
+    )
+    return replace(scenario, workload=workload, initial_replicas=first)
 
 
 def with_thinking(load: Workload, thinking: np.ndarray) -> Workload:
