@@ -12,8 +12,9 @@ few of them fit into any objective.
 from dataclasses import dataclass
 
 from thinkscale.model.intent import Indicator, Intent, Objective
-from thinkscale.scaling.life_table import Survival
+from thinkscale.scaling.capacity import PACES
 from thinkscale.scaling.state import State
+from thinkscale.scaling.survival import Survival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def check(intent: Intent, state: State, fastest_token_seconds: float | None) -> 
 
     `fastest_token_seconds` is the gateways' measurement; None: nothing was measured yet.
     """
-    survival = Survival(state.lengths, intent.budget.max_tokens)
+    survival = Survival(state.lengths.thinking, intent.budget.max_tokens)
     found = [
         _token_time(objective, survival, fastest_token_seconds) for objective in intent.objectives
     ]
@@ -46,7 +47,7 @@ def _token_time(objective: Objective, survival: Survival, fastest: float | None)
     """
     if fastest is None:
         return None
-    if objective.indicator is Indicator.TIME_PER_ANSWER_TOKEN:
+    if objective.indicator in PACES:
         if objective.threshold_seconds >= fastest:
             return None
         return Finding(

@@ -1,6 +1,6 @@
 """What share of the requests met each SLO, over the SLO's window.
 
-The gateways count good and bad since their boot; the law keeps what happened in each twenty-fourth
+The gateways count good and bad since their boot; the law keeps what happened in each sixteenth
 of the window, in its state, so that a restart of the operator does not forget an hour. When the
 totals begin anew (another epoch) they are a new baseline, never a negative count.
 
@@ -13,19 +13,17 @@ from typing import Final
 
 from thinkscale.model.signals import SloCounts
 
-BUCKETS: Final = 24
-SHORT_BUCKETS: Final = 2
-"""The short window is a twelfth of the whole, as 5 minutes are of an hour."""
+BUCKETS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SloHistory:
-    """Outcomes by time; a bucket is (its beginning in Unix seconds, good, bad)."""
+    """Outcomes by time; a bucket is (its number since 1970, good, bad)."""
 
     window_seconds: float
     counted_good: int
     counted_bad: int
-    buckets: tuple[tuple[float, int, int], ...] = ()
+    buckets: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +55,14 @@ def observe(
     good = max(0, counts.good - history.counted_good)
     bad = max(0, counts.bad - history.counted_bad)
     width = window_seconds / BUCKETS
-    start = now - now % width
-    buckets = [b for b in history.buckets if b[0] > now - window_seconds - width]
+    current = int(now / width)
+    buckets = [b for b in history.buckets if b[0] >= current - BUCKETS]
     if good or bad:
-        if buckets and buckets[-1][0] >= start:
+        if buckets and buckets[-1][0] >= current:
             at, old_good, old_bad = buckets[-1]
             buckets[-1] = (at, old_good + good, old_bad + bad)
         else:
-            buckets.append((round(start, 3), good, bad))
+            buckets.append((current, good, bad))
     return SloHistory(
         window_seconds=window_seconds,
         counted_good=counts.good,
@@ -85,15 +83,6 @@ def rebased(history: SloHistory, counts: SloCounts) -> SloHistory:
 
 def whole(history: SloHistory, now: float, overdue: int) -> Outcomes:
     """Outcomes over the SLO's window."""
-    return _since(history, now - history.window_seconds, overdue)
-
-
-def short(history: SloHistory, now: float, overdue: int) -> Outcomes:
-    """Outcomes over the last twelfth of the window."""
-    return _since(history, now - history.window_seconds * SHORT_BUCKETS / BUCKETS, overdue)
-
-
-def _since(history: SloHistory, start: float, overdue: int) -> Outcomes:
-    width = history.window_seconds / BUCKETS
-    kept = [bucket for bucket in history.buckets if bucket[0] + width > start]
+    first = int(now / history.window_seconds * BUCKETS) - BUCKETS
+    kept = [bucket for bucket in history.buckets if bucket[0] >= first]
     return Outcomes(good=sum(b[1] for b in kept), bad=sum(b[2] for b in kept) + overdue)

@@ -1,9 +1,9 @@
 """The law's one entry: `decide(intent, observation, state, now) -> (Decision, State)`.
 
-One tick is a chain: learn from the observation; ask the terms what they wish; choose a size within
-windows and limits; move the workload towards it, cordon first; order the gateways; explain. Each
-link is a pure function in its own module. Nothing here knows Kubernetes, a clock or a log: the same
-function runs in the operator and in a simulation.
+One tick is a chain: learn from the observation; put together what is known; ask the terms what they
+wish; choose a size within windows and limits; move the workload towards it, cordon first; order the
+gateways; explain. Each link is a pure function in its own module. Nothing here knows Kubernetes, a
+clock or a log: the same function runs in the operator and in a simulation.
 
 The caller writes the returned state before it acts, and gives it back at the next tick.
 """
@@ -13,30 +13,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from thinkscale.model.decision import (
-    Blocked,
-    Decision,
-    Hold,
-    LimitedBy,
-    Reason,
-    Replicas,
-    Scale,
-)
+from thinkscale.model.brownout import BrownoutRule
+from thinkscale.model.decision import Blocked, Decision, Hold, LimitedBy, Reason, Replicas, Scale
 from thinkscale.model.intent import Intent, Mode
-from thinkscale.model.observation import FleetView, Observation
+from thinkscale.model.observation import FleetView, MergedSignals, Observation
 from thinkscale.model.reading import Value
-from thinkscale.scaling import attainment, explain, latency, lead_time, memory, order, tail
-from thinkscale.scaling.demand import ask
+from thinkscale.scaling import (
+    allowance,
+    attainment,
+    backlog,
+    brownout,
+    explain,
+    latency,
+    lead_time,
+    margin,
+    memory,
+    order,
+)
+from thinkscale.scaling.demand import Demand, ask
 from thinkscale.scaling.evidence import Evidence, Trust, weigh
 from thinkscale.scaling.explain import Facts
+from thinkscale.scaling.knowledge import Knowledge, gather
 from thinkscale.scaling.move import Move, by_hand, towards
-from thinkscale.scaling.occupancy import TARGET
-from thinkscale.scaling.size import Size, choose
+from thinkscale.scaling.size import LOST_SECONDS, Size, choose, highest_allowed
 from thinkscale.scaling.state import State
 from thinkscale.scaling.supply import Supply, count
 
 STEADY_TICK_SECONDS = 15.0
 MOVING_TICK_SECONDS = 2.0
+TICKS_PER_LEAD = 12.0
+"""While something moves; a fleet that takes long to move need not be looked at so often."""
 PATIENCE = 30.0
 """A victim that has been waited for so many times as long as a tick is looked at that seldom."""
 
@@ -59,15 +65,14 @@ def _decide(
     evidence = weigh(observation)
     state = memory.learn_fleet(state, intent, fleet, at)
     state = memory.learn_signals(state, intent, evidence, observation.epoch, at)
-    lead = lead_time.lead_seconds(state.lead_times, intent.startup_seconds)
     limit = lead_time.stuck_after_seconds(state.lead_times, intent.startup_seconds)
     supply = count(fleet, limit)
-    state = _trim(state, intent, evidence, supply, at)
-    serving = sum(replica.name not in state.cordon for replica in supply.ready)
-    demand = ask(state, intent, evidence, serving, lead)
+    known = gather(state, intent, evidence.signals)
+    state = _spent(state, intent, evidence, supply, known, at)
+    demand = ask(state, intent, evidence, supply, known)
+    state = _saturated(state, evidence, supply, demand, at)
     size, state = choose(state, intent, supply, demand, evidence.trust, at)
     move = _move(intent, state, supply, evidence, size, at)
-    limited = _limited_by(intent, supply, size, move)
     facts = Facts(
         intent=intent,
         evidence=evidence,
@@ -75,10 +80,10 @@ def _decide(
         demand=demand,
         size=size,
         move=move,
-        limited_by=limited,
+        limited_by=_limited_by(supply, size, move),
     )
     state = replace(state, wanted=size.wanted, cordon=move.cordon)
-    return _decision(facts, state, observation.gateways_expected, now, lead), state
+    return _decision(facts, state, known, observation.gateways_expected, now), state
 
 
 def _move(
@@ -92,37 +97,53 @@ def _move(
     )
 
 
-def _trim(state: State, intent: Intent, evidence: Evidence, supply: Supply, now: float) -> State:
-    """Move the margin by what the SLOs burn."""
-    elapsed = 0.0 if state.trimmed_at is None else max(0.0, now - state.trimmed_at)
-    burns = [
-        tail.Burn(
-            rate=tail.burn_rate(
-                attainment.short(state.slos[o.name], now, _overdue(evidence, o.name)),
-                attainment.whole(state.slos[o.name], now, _overdue(evidence, o.name)),
-                o.objective,
-            ),
-            window_seconds=o.window_seconds,
-        )
-        for o in intent.objectives
-        if o.name in state.slos
-    ]
-    trim = tail.trimmed(
-        state.trim,
-        elapsed,
-        burns,
-        frozen=evidence.trust is not Trust.FRESH or supply.coming > 0,
-        at_maximum=supply.size >= intent.max_replicas or intent.mode is not Mode.AUTO,
+def _spent(
+    state: State,
+    intent: Intent,
+    evidence: Evidence,
+    supply: Supply,
+    known: Knowledge,
+    now: float,
+) -> State:
+    """Move the margin by what late and cut requests spent."""
+    if evidence.signals is None or evidence.trust is not Trust.FRESH:
+        return state
+    frozen = margin.frozen(
+        now,
+        state.arrivals.jumped_at,
+        known.horizon_seconds,
+        trusted=True,
+        at_limit=supply.size >= highest_allowed(intent) or intent.mode is not Mode.AUTO,
     )
-    return replace(state, trim=trim, trimmed_at=now)
+    moved = margin.observe(
+        state.margin,
+        now - evidence.age_seconds,
+        evidence.signals,
+        intent,
+        frozen=frozen,
+        cutting=allowance.opted_in(intent),
+    )
+    return replace(state, margin=moved)
 
 
-def _overdue(evidence: Evidence, name: str) -> int:
-    counts = evidence.signals.slos.get(name) if evidence.signals else None
-    return counts.overdue if counts else 0
+def _saturated(
+    state: State, evidence: Evidence, supply: Supply, demand: Demand, now: float
+) -> State:
+    """Measure what the replicas carry while requests wait."""
+    if evidence.signals is None or evidence.trust is not Trust.FRESH:
+        return state
+    counters = evidence.signals.counters
+    seen = backlog.observe(
+        state.saturation,
+        now - evidence.age_seconds,
+        counters.thinking_tokens + counters.answer_tokens,
+        supply.serving(state.cordon),
+        piled=demand.piled_up,
+    )
+    return replace(state, saturation=seen)
 
 
-def _limited_by(intent: Intent, supply: Supply, size: Size, move: Move) -> LimitedBy:
+def _limited_by(supply: Supply, size: Size, move: Move) -> LimitedBy:
     if move.limited_by is not None and size.limited_by is LimitedBy.NONE:
         return move.limited_by
     short = len(supply.ready) + supply.coming < size.wanted
@@ -132,57 +153,68 @@ def _limited_by(intent: Intent, supply: Supply, size: Size, move: Move) -> Limit
 
 
 def _decision(
-    facts: Facts, state: State, gateways: int, now: datetime, lead_seconds: float
+    facts: Facts, state: State, known: Knowledge, gateways: int, now: datetime
 ) -> Decision:
-    supply, move, demand = facts.supply, facts.move, facts.demand
-    signals = facts.evidence.signals
-    identity = _identity(facts.intent, now)
+    supply, move, intent = facts.supply, facts.move, facts.intent
+    identity = _identity(intent, now)
     why = explain.reason(facts)
     replicas: Replicas = Hold(at=supply.size) if move.to == supply.size else Scale(to=move.to)
     cordoned = tuple(sorted(move.cordon))
+    rule = _brownout(state, intent, known, now)
     return Decision(
         id=identity,
         replicas=replicas,
         wanted=facts.size.wanted,
         cordon=frozenset(cordoned),
         retire=move.retire,
-        directive=order.directive(
-            identity,
-            facts.intent,
-            cordoned,
-            in_flight=signals.phases.in_flight if signals else None,
-            serving=len(supply.ready) - len(cordoned),
-            wish=demand.up,
-            gateways=gateways,
-            now=now,
-        ),
-        next_tick_seconds=_next_tick(facts, now.timestamp()),
+        directive=order.directive(identity, intent, known.bounds, cordoned, rule, gateways),
+        next_tick_seconds=_next_tick(facts, known, now.timestamp()),
         reason=why,
         message=explain.message(facts, why),
         limited_by=facts.limited_by,
-        terms=demand.terms,
-        numbers=_numbers(facts, state, now.timestamp(), lead_seconds),
+        terms=facts.demand.terms,
+        numbers=_numbers(facts, state, now.timestamp()),
         attained=_attained(facts, state, now.timestamp()),
         stuck=tuple(sorted(replica.name for replica in supply.stuck)),
+        late_rates=facts.demand.late_rates,
     )
 
 
-def _numbers(facts: Facts, state: State, now: float, lead_seconds: float) -> Mapping[str, float]:
-    supply = facts.supply
+def _brownout(state: State, intent: Intent, known: Knowledge, now: datetime) -> BrownoutRule | None:
+    """Renewed while the signals are heard: what is cut must be counted."""
+    if state.trusted_at is None or now.timestamp() - state.trusted_at > LOST_SECONDS:
+        return None
+    if not allowance.opted_in(intent):
+        return None
+    points = brownout.carried(
+        intent,
+        known.bounds,
+        known.outputs,
+        known.prompt_tokens,
+        known.answer_tokens,
+        known.point.token_seconds,
+    )
+    return brownout.rule(intent, state.allowance, points, now)
+
+
+def _numbers(facts: Facts, state: State, now: float) -> Mapping[str, float]:
+    supply, intent = facts.supply, facts.intent
     numbers = {
         **facts.demand.numbers,
-        "lead_time_seconds": lead_seconds,
+        "lead_time_seconds": lead_time.lead_seconds(state.lead_times, intent.startup_seconds),
         "ready": float(len(supply.ready)),
         "warming": float(supply.coming),
         "stuck": float(len(supply.stuck)),
         "draining": float(supply.draining),
-        "occupancy_target": TARGET,
-        "admission_ceiling": float(order.admission_ceiling(facts.intent.seats_per_replica)),
     }
     signals = facts.evidence.signals
-    if signals is not None and signals.budget.effective_max_tokens is not None:
-        numbers["effective_max_tokens"] = float(signals.budget.effective_max_tokens)
-    if signals is not None and facts.evidence.trust is Trust.FRESH:
+    if allowance.opted_in(intent):
+        numbers["allowance_level"] = state.allowance.level
+        numbers["floor_tokens"] = float(allowance.floor_tokens(state.allowance, intent))
+    if signals is None:
+        return numbers
+    numbers |= _budget_numbers(signals)
+    if facts.evidence.trust is Trust.FRESH:
         at = now - facts.evidence.age_seconds
         p95 = latency.percentile(state.latency, at, signals.ttfa_seconds, 0.95)
         if p95 is not None:
@@ -190,42 +222,58 @@ def _numbers(facts: Facts, state: State, now: float, lead_seconds: float) -> Map
     return numbers
 
 
+def _budget_numbers(signals: MergedSignals) -> dict[str, float]:
+    """The quality debt: since the gateways began to count."""
+    budget = signals.budget
+    numbers = {
+        "cut_requests": float(budget.cut_by_load),
+        "withheld_tokens": float(budget.withheld_tokens),
+    }
+    if budget.effective_max_tokens is not None:
+        numbers["effective_max_tokens"] = float(budget.effective_max_tokens)
+    return numbers
+
+
 def _attained(facts: Facts, state: State, now: float) -> Mapping[str, float]:
     shares: dict[str, float] = {}
+    signals = facts.evidence.signals
     for objective in facts.intent.objectives:
         history = state.slos.get(objective.name)
         if history is None:
             continue
-        overdue = _overdue(facts.evidence, objective.name)
-        share = attainment.whole(history, now, overdue).attained
+        counts = signals.slos.get(objective.name) if signals else None
+        share = attainment.whole(history, now, counts.overdue if counts else 0).attained
         if share is not None:
             shares[objective.name] = share
     return shares
 
 
-def _next_tick(facts: Facts, now: float) -> float:
-    """Soon while something moves; when the scale-down window lets go; otherwise 15 s. A victim
-    that keeps working is looked at ever more seldom: 60 s after its cordon each 2 s, after 450 s
-    each 15 s.
+def _next_tick(facts: Facts, known: Knowledge, now: float) -> float:
+    """Soon while something moves, a twelfth of the learnt lead time but 2 to 15 s; when the
+    scale-down window lets go; otherwise 15 s. A victim that keeps working is looked at ever more
+    seldom: 60 s after its cordon each 2 s, after 450 s each 15 s.
     """
-    supply, move, signals = facts.supply, facts.move, facts.evidence.signals
-    serving = (len(supply.ready) - len(move.cordon)) * facts.intent.seats_per_replica
+    supply, move = facts.supply, facts.move
     moving = (
         move.to != supply.size
         or supply.coming > 0
         or supply.draining > 0
         or supply.rolling
-        or (signals is not None and (signals.phases.depth > serving or signals.held > 0))
+        or facts.demand.piled_up
         or facts.limited_by in (LimitedBy.SCALE_UP_POLICY, LimitedBy.SCALE_DOWN_POLICY)
     )
-    if moving:
-        return MOVING_TICK_SECONDS
     soonest = STEADY_TICK_SECONDS
+    if moving:
+        soonest = min(soonest, _while_moving(known))
     if move.cordon:
         soonest = min(soonest, (now - max(move.cordon.values())) / PATIENCE)
     if facts.size.settles_at is not None:
         soonest = min(soonest, facts.size.settles_at - now)
     return max(MOVING_TICK_SECONDS, soonest)
+
+
+def _while_moving(known: Knowledge) -> float:
+    return known.lead_mean_seconds / TICKS_PER_LEAD if known.lead_is_learnt else 0.0
 
 
 def _identity(intent: Intent, now: datetime) -> str:
@@ -235,6 +283,8 @@ def _identity(intent: Intent, now: datetime) -> str:
 def _blocked(intent: Intent, state: State, gateways: int, now: datetime) -> Decision:
     """The fleet could not be read: nothing is written, and nothing is forgotten."""
     identity = _identity(intent, now)
+    known = gather(state, intent, None)
+    cordoned = tuple(sorted(state.cordon))
     return Decision(
         id=identity,
         replicas=Blocked(),
@@ -244,12 +294,10 @@ def _blocked(intent: Intent, state: State, gateways: int, now: datetime) -> Deci
         directive=order.directive(
             identity,
             intent,
-            tuple(sorted(state.cordon)),
-            in_flight=None,
-            serving=0,
-            wish=None,
-            gateways=gateways,
-            now=now,
+            known.bounds,
+            cordoned,
+            _brownout(state, intent, known, now),
+            gateways,
         ),
         next_tick_seconds=MOVING_TICK_SECONDS,
         reason=Reason.FLEET_UNKNOWN,

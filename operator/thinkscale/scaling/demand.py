@@ -1,28 +1,29 @@
 """What the terms ask for: each its own wish, and the largest of them.
 
-There are two wishes. The one to grow fills seats to 80 %; the one to shrink must leave the smaller
-fleet under 64 %. A size between the two is kept: that gap is the hysteresis.
+There are two wishes. The one to grow rounds to the nearer whole number of replicas; the one to
+shrink must leave the smaller fleet enough now, halfway and at the horizon, with more safety. A size
+between the two is kept: that gap is the hysteresis.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from thinkscale.model.decision import Reason, Term
 from thinkscale.model.intent import Intent
 from thinkscale.model.observation import MergedSignals
-from thinkscale.scaling import backlog, life_table, occupancy, traffic
+from thinkscale.model.signals import ReplicaSignals
+from thinkscale.scaling import arrivals, backlog, margin, occupancy
+from thinkscale.scaling.allowance import opted_in
+from thinkscale.scaling.capacity import slack_seconds
 from thinkscale.scaling.evidence import Evidence, Trust
+from thinkscale.scaling.knowledge import Knowledge
+from thinkscale.scaling.occupancy import InFlight, Need, Projection
 from thinkscale.scaling.state import State
+from thinkscale.scaling.supply import Supply
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """What one term needs, in fractions of a replica; None: it has nothing to say."""
-
-    name: str
-    reason: Reason
-    up: float | None
-    down: float | None
-    because: str
+MOST_LATE_RATES: Final = 64
+NOBODY: Final = 0.5
+"""Fewer requests than this, and none in flight, need no replica."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,25 +38,68 @@ class Demand:
     """Of the largest wish to grow."""
     because: str
     terms: tuple[Term, ...]
+    piled_up: bool = False
+    """More wait than the slack makes normal."""
     numbers: dict[str, float] = field(default_factory=dict)
+    late_rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """One term's, in fractions of a replica; None: it has nothing to say."""
+
+    name: str
+    reason: Reason
+    up: float | None
+    down: float | None
+    because: str
+
+
+def waiting(signals: MergedSignals) -> int:
+    """Requests that wait for a seat, at the gateways or in the engines."""
+    return signals.held + sum(_waiting(replica) for replica in signals.replicas.values())
+
+
+def _waiting(replica: ReplicaSignals) -> int:
+    return replica.engine.waiting if replica.engine else 0
 
 
 def ask(
-    state: State, intent: Intent, evidence: Evidence, serving: int, lead_seconds: float
+    state: State, intent: Intent, evidence: Evidence, supply: Supply, known: Knowledge
 ) -> Demand:
-    """All terms' wishes. `serving` replicas are ready and not cordoned."""
+    """All terms' wishes."""
     signals = evidence.signals
     if signals is None:
-        term = Term(name="occupancy", wish=None, because=evidence.trouble)
-        return Demand(
-            up=None, down=None, reason=Reason.STEADY, because=evidence.trouble, terms=(term,)
+        terms = tuple(
+            Term(name=name, wish=None, because=evidence.trouble)
+            for name in ("occupancy", "backlog", "tail")
         )
-    numbers = _counts(signals)
-    survival = life_table.Survival(state.lengths, intent.budget.max_tokens)
-    pace = traffic.seconds_per_token(state.traffic) or signals.fastest_token_seconds
-    occupied = _occupancy(state, intent, evidence, survival, pace, lead_seconds, numbers)
-    piled = _backlog(intent, signals, survival, pace, serving, lead_seconds, numbers)
-    return _together(intent, (occupied, piled), state.trim, numbers)
+        return Demand(
+            up=None, down=None, reason=Reason.STEADY, because=evidence.trouble, terms=terms
+        )
+    numbers = _counts(signals) | known.numbers()
+    serving = supply.serving(state.cordon)
+    need, words = _need(state, signals, known, fresh=evidence.trust is Trust.FRESH)
+    numbers["projected_in_flight"] = need.ahead.mean
+    occupied = _Wish(
+        name="occupancy", reason=Reason.OCCUPANCY, up=need.up, down=need.down, because=words
+    )
+    rate = known.arrivals_per_second or 0.0
+    piled = backlog.piled_up(waiting(signals), rate, slack_seconds(intent.objectives))
+    queued = _backlog(state, intent, signals, supply, serving, known, numbers, piled=piled)
+    factor = margin.value(state.margin, cutting=opted_in(intent), level=state.allowance.level)
+    numbers["margin"] = factor
+    demand = _together(intent, occupied, queued, factor, numbers)
+    return Demand(
+        up=demand.up,
+        down=demand.down,
+        reason=demand.reason,
+        because=demand.because,
+        terms=demand.terms,
+        piled_up=piled,
+        numbers=numbers,
+        late_rates=_late_rates(intent, known, need.ahead),
+    )
 
 
 def _counts(signals: MergedSignals) -> dict[str, float]:
@@ -63,101 +107,147 @@ def _counts(signals: MergedSignals) -> dict[str, float]:
         "depth": signals.phases.depth,
         "in_flight": signals.phases.in_flight,
         "held": signals.held,
+        "oldest_held_seconds": signals.oldest_held_seconds,
     }
 
 
-def _occupancy(
-    state: State,
-    intent: Intent,
-    evidence: Evidence,
-    survival: life_table.Survival,
-    pace: float | None,
-    lead_seconds: float,
-    numbers: dict[str, float],
-) -> Need:
-    assert evidence.signals is not None
-    in_flight = evidence.signals.phases.in_flight
-    seats = intent.seats_per_replica
-    expected = float(in_flight)
-    rate = traffic.projected_rate(state.traffic, lead_seconds)
-    if evidence.trust is Trust.FRESH and rate is not None and pace and survival.certain:
-        service = (survival.mean + state.lengths.answer_mean_tokens) * pace
-        expected = occupancy.projected(in_flight, rate, service, lead_seconds, seats)
-        numbers |= {"arrivals_per_second": rate, "service_seconds": service}
-    numbers["projected_in_flight"] = expected
-    words = f"{in_flight} requests in flight"
-    if round(expected) > in_flight:
-        words += f", {expected:.0f} expected in {lead_seconds:.0f} s,"
-    return Need(
-        name="occupancy",
-        reason=Reason.OCCUPANCY,
-        up=occupancy.replicas_needed(expected, seats, occupancy.TARGET),
-        down=occupancy.replicas_needed(expected, seats, occupancy.TARGET_DOWN),
-        because=words,
+def in_flight(signals: MergedSignals) -> InFlight:
+    """Everybody by age; a gateway that does not tell the ages of outputs still tells the phases."""
+    running = signals.phases.thinking + signals.phases.answering
+    return InFlight(
+        output_ages=signals.output_ages,
+        queued=signals.phases.queued,
+        unknown=max(0, running - sum(signals.output_ages)),
     )
+
+
+def _need(
+    state: State, signals: MergedSignals, known: Knowledge, *, fresh: bool
+) -> tuple[Need, str]:
+    """By projection; as long as nothing is known to project with, by what is in flight now."""
+    total = signals.phases.in_flight
+    words = f"{total} requests in flight"
+    rates = [
+        arrivals.forecast(state.arrivals, known.horizon_seconds * share) for share in (0, 0.5, 1)
+    ]
+    if not fresh or not known.certain or any(rate is None for rate in rates):
+        here = Projection(mean=total, variance=total)
+        up = here.bound(occupancy.GROW_SIGMAS) / known.point.batch
+        down = here.bound(occupancy.SHRINK_SIGMAS) / known.point.batch
+        return Need(up=up, down=down, ahead=here), words
+    found = occupancy.need(
+        in_flight(signals),
+        known.outputs,
+        known.point,
+        [rate or 0.0 for rate in rates],
+        known.horizon_seconds,
+        state.arrivals.dispersion,
+    )
+    if total == 0 and found.ahead.mean < NOBODY:
+        return Need(up=0.0, down=0.0, ahead=found.ahead), words
+    expected = round(found.ahead.mean)
+    if expected != total:
+        words += f", {expected} expected in {known.horizon_seconds:.0f} s,"
+    return found, words
 
 
 def _backlog(
+    state: State,
     intent: Intent,
     signals: MergedSignals,
-    survival: life_table.Survival,
-    pace: float | None,
+    supply: Supply,
     serving: int,
-    lead_seconds: float,
+    known: Knowledge,
     numbers: dict[str, float],
-) -> Need:
-    if not survival.known or not pace:
+    *,
+    piled: bool,
+) -> _Wish:
+    point = known.point
+    if not known.thinking.known or point.token_seconds is None:
         words = "no thought was measured yet"
-        return Need(name="backlog", reason=Reason.BACKLOG, up=None, down=None, because=words)
-    phases, seats = signals.phases, intent.seats_per_replica
-    tokens = survival.backlog_tokens(signals.thinking_ages, phases.queued)
-    numbers |= {"backlog_tokens": tokens, "seconds_per_token": pace}
-    drain = backlog.seconds(tokens, serving, seats, phases.answering, pace)
+        return _Wish(name="backlog", reason=Reason.BACKLOG, up=None, down=None, because=words)
+    phases = signals.phases
+    tokens = known.thinking.backlog_tokens(signals.thinking_ages, phases.queued)
+    numbers["backlog_tokens"] = tokens
     words = f"a thinking backlog of {tokens:.0f} tokens"
+    drain = backlog.seconds(tokens, serving, phases.answering, point)
     if drain is not None:
         numbers["backlog_seconds"] = drain
         words += f" ({drain:.0f} s)"
-    slack = backlog.slack_seconds(intent.objectives)
-    if slack is None:
-        words += "; no objective bounds the wait"
-        return Need(name="backlog", reason=Reason.BACKLOG, up=None, down=None, because=words)
-    rate, ahead = numbers.get("arrivals_per_second", 0.0), lead_seconds + slack
-    coming = backlog.tokens_ahead(survival, signals.thinking_ages, phases.queued, rate, ahead, pace)
-    need = backlog.replicas_needed(coming, ahead, seats, phases.answering, pace)
-    down = need * occupancy.TARGET / occupancy.TARGET_DOWN
-    words += f", and {coming:.0f} to think within {ahead:.0f} s,"
-    return Need(name="backlog", reason=Reason.BACKLOG, up=need, down=down, because=words)
+    if not piled or point.request_seconds is None:
+        words += ", no queue worth a replica"
+        return _Wish(name="backlog", reason=Reason.BACKLOG, up=0.0, down=0.0, because=words)
+    wish = _wish_of_queue(state, intent, signals, supply, serving, known)
+    words += f", {waiting(signals)} waiting"
+    return _Wish(name="backlog", reason=Reason.BACKLOG, up=wish, down=wish, because=words)
+
+
+def _wish_of_queue(
+    state: State,
+    intent: Intent,
+    signals: MergedSignals,
+    supply: Supply,
+    serving: int,
+    known: Knowledge,
+) -> float:
+    """The larger of what drains the queue in time and of what the engines were seen to carry."""
+    rate = known.arrivals_per_second or 0.0
+    lead = known.lead_mean_seconds
+    fluid = backlog.Fluid(
+        in_flight=signals.phases.in_flight,
+        arrivals_per_second=rate,
+        point=known.point,
+        serving=serving,
+        at_once=len(supply.ready),
+        coming_in_seconds=supply.coming_in(lead),
+        lead_seconds=lead,
+    )
+    slack = slack_seconds(intent.objectives)
+    drains = backlog.replicas_to_drain(fluid, slack, max(intent.max_replicas, serving))
+    carries = backlog.replicas_by_measurement(state.saturation, known.point, rate)
+    return max(float(drains), carries)
 
 
 def _together(
-    intent: Intent, needs: tuple[Need, ...], trim: float, numbers: dict[str, float]
+    intent: Intent, occupied: _Wish, queued: _Wish, factor: float, numbers: dict[str, float]
 ) -> Demand:
-    """The largest wish wins; the tail term is the largest of the others times its margin."""
-    terms = [
-        Term(
-            name=need.name,
-            wish=None if need.up is None else occupancy.whole(need.up),
-            because=need.because,
-        )
-        for need in needs
-    ]
-    largest = max(needs, key=lambda need: -1.0 if need.up is None else need.up)
-    up = largest.up or 0.0
-    down = max(need.down or 0.0 for need in needs)
-    wish, trimmed_wish = occupancy.whole(up), occupancy.whole(up * trim)
-    reason, because = largest.reason, largest.because
-    if trimmed_wish > wish:
+    """The largest wish wins; the margin multiplies occupancy, and the tail term is what it adds."""
+    plain = occupied.up or 0.0
+    wanted, kept = plain * factor, (occupied.down or 0.0) * factor
+    up = max(wanted, queued.up or 0.0)
+    down = max(kept, queued.down or 0.0)
+    grow = occupancy.to_grow_to(up)
+    reason, because = occupied.reason, occupied.because
+    if (queued.up or 0.0) > wanted:
+        reason, because = queued.reason, queued.because
+    elif factor > 1.0 and grow > occupancy.to_grow_to(plain):
         reason = Reason.TAIL_LATENCY
-        because += f"; late requests raised the margin to {trim:.2f}"
-    tail_words = f"margin {trim:.2f} from late requests"
-    tail_wish = trimmed_wish if intent.objectives else None
-    terms.append(Term(name="tail", wish=tail_wish, because=tail_words))
-    numbers["trim"] = trim
+        because += f"; late requests raised the margin to {factor:.2f}"
+    numbers["replicas_needed"] = up
+    tail = occupancy.to_grow_to(wanted) if intent.objectives else None
+    terms = (
+        _term(occupied),
+        _term(queued),
+        Term(name="tail", wish=tail, because=f"margin {factor:.2f} from late and cut requests"),
+    )
     return Demand(
-        up=trimmed_wish,
-        down=max(trimmed_wish, occupancy.whole(down * trim)),
+        up=grow,
+        down=max(grow, occupancy.to_shrink_to(down)),
         reason=reason,
         because=because,
-        terms=tuple(terms),
-        numbers=numbers,
+        terms=terms,
     )
+
+
+def _term(wish: _Wish) -> Term:
+    replicas = None if wish.up is None else occupancy.to_grow_to(wish.up)
+    return Term(name=wish.name, wish=replicas, because=wish.because)
+
+
+def _late_rates(intent: Intent, known: Knowledge, ahead: Projection) -> tuple[float, ...]:
+    """Late requests a second with 0, 1, 2, ... replicas at the horizon."""
+    rate = known.arrivals_per_second
+    if rate is None or not known.certain:
+        return ()
+    most = min(MOST_LATE_RATES, intent.max_replicas)
+    return tuple(rate * ahead.late_share(n * known.point.batch) for n in range(most + 1))

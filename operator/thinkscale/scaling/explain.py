@@ -1,15 +1,17 @@
 """The words for people: one reason and one sentence, from the facts that the numbers come from."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from thinkscale.model.decision import LimitedBy, Reason
 from thinkscale.model.intent import Intent, Mode
 from thinkscale.scaling.demand import Demand
 from thinkscale.scaling.evidence import Evidence, Trust
 from thinkscale.scaling.move import Move
-from thinkscale.scaling.occupancy import TARGET
 from thinkscale.scaling.size import Size
 from thinkscale.scaling.supply import Supply
+
+AT_THE_TOP: Final = (LimitedBy.MAX_REPLICAS, LimitedBy.GPU_POOL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ def reason(facts: Facts) -> Reason:
         return _growing(facts)
     if facts.evidence.trust is not Trust.FRESH:
         return _missing(facts.evidence.trust)
-    if facts.limited_by is LimitedBy.MAX_REPLICAS:
+    if facts.limited_by in AT_THE_TOP:
         return Reason.MAX_REPLICAS
     if facts.move.to < facts.supply.size:
         return Reason.IDLE if size.wanted == 0 else Reason.SURPLUS
@@ -61,7 +63,7 @@ def _growing(facts: Facts) -> Reason:
     wanted, wish = facts.size.wanted, facts.demand.up
     if facts.size.waking:
         return Reason.WAKING
-    if facts.limited_by is LimitedBy.MAX_REPLICAS:
+    if facts.limited_by in AT_THE_TOP:
         return Reason.MAX_REPLICAS
     if wish is not None and wish >= wanted:
         return facts.demand.reason
@@ -83,8 +85,8 @@ def _missing(trust: Trust) -> Reason:
 
 
 def message(facts: Facts, why: Reason) -> str:
-    """One sentence: "41 requests in flight on 3 ready replicas of 8 seats; 7 keep occupancy under
-    80 %".
+    """One sentence: "41 requests in flight, 46 expected in 35 s, on 3 ready replicas; 6 carry them
+    at 8 each".
     """
     supply, demand = facts.supply, facts.demand
     ready = _replicas(len(supply.ready), "ready ")
@@ -92,11 +94,12 @@ def message(facts: Facts, why: Reason) -> str:
         return (
             f"No signals to decide by: {facts.evidence.trouble}; holding {_replicas(facts.move.to)}"
         )
-    text = f"{demand.because} on {ready} of {facts.intent.seats_per_replica} seats"
+    text = f"{demand.because} on {ready}"
     if why is Reason.IDLE:
         return f"No request for {facts.intent.scale_to_zero_after_seconds or 0:g} s; scaled to zero"
     if demand.reason is Reason.OCCUPANCY:
-        text += f"; {demand.up} keep occupancy under {TARGET:.0%}".replace("%", " %")
+        carry = "carries" if demand.up == 1 else "carry"
+        text += f"; {demand.up} {carry} them at {demand.numbers['design_batch']:.0f} each"
     else:
         text += f"; {_replicas(demand.up)} would do"
     return text + _afterthought(facts, why) + _trouble(facts)
@@ -110,7 +113,7 @@ def _afterthought(facts: Facts, why: Reason) -> str:
                 f"; {intent.mode} keeps {intent.manual_replicas}, the law would want {size.wanted}"
             )
         case Reason.MAX_REPLICAS:
-            return f"; maxReplicas allows {intent.max_replicas}"
+            return _at_the_top(facts)
         case Reason.MIN_REPLICAS:
             return f"; minReplicas asks for {intent.min_replicas}"
         case Reason.SURPLUS:
@@ -126,6 +129,12 @@ def _afterthought(facts: Facts, why: Reason) -> str:
         case Reason.SIGNALS_PARTIAL:
             return f"; {facts.evidence.trouble}, so nothing shrinks"
     return ""
+
+
+def _at_the_top(facts: Facts) -> str:
+    if facts.limited_by is LimitedBy.GPU_POOL:
+        return f"; its GPU pool leaves {facts.intent.granted_replicas}"
+    return f"; maxReplicas allows {facts.intent.max_replicas}"
 
 
 def _waits(facts: Facts) -> str:

@@ -5,9 +5,10 @@ its creation is no lead time. So only those teach that were seen before they wer
 knows nothing yet takes the quickest there is, since a missed probe only adds. The 16 that became
 ready last are remembered by name, so that one replica is one sample.
 
-Planning uses the 90th percentile: a replica that comes late is a miss, one that comes early costs
-little. Before anything was learnt the prior is the declared `startupSeconds`, clipped to five
-minutes: that field is a limit for giving up, generous by nature.
+What people are told, and what makes a replica stuck, is the 90th percentile; the law plans for the
+mean, since what comes late for one replica comes early for the next. Before anything was learnt the
+prior is the declared `startupSeconds`, clipped to five minutes: that field is a limit for giving
+up, generous by nature.
 """
 
 import math
@@ -24,6 +25,7 @@ FIRST_STATE_SECONDS: Final = 10.0
 """Within which the node that runs a new replica first tells that it is not ready."""
 QUANTILE: Final = 0.9
 PRIOR_LONGEST_SECONDS: Final = 300.0
+TICK_SECONDS: Final = 15.0
 ENOUGH_TO_JUDGE: Final = 3
 STUCK_AFTER_LEADS: Final = 3.0
 STUCK_EARLIEST_SECONDS: Final = 120.0
@@ -96,6 +98,21 @@ def lead_seconds(known: LeadTimes, startup_seconds: float) -> float:
         return min(startup_seconds, PRIOR_LONGEST_SECONDS)
     ordered = sorted(warmed.seconds for warmed in known)
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1]
+
+
+def horizon_seconds(known: LeadTimes, startup_seconds: float) -> float:
+    """How far ahead to look: the mean lead time and one tick.
+
+    Of 17, 18, 20, 21 and 40 s: 23.2 + 15 = 38.2 s.
+    """
+    return mean_seconds(known, startup_seconds) + TICK_SECONDS
+
+
+def mean_seconds(known: LeadTimes, startup_seconds: float) -> float:
+    """Mean seconds from the order to the readiness of a replica."""
+    if not known:
+        return min(startup_seconds, PRIOR_LONGEST_SECONDS)
+    return sum(warmed.seconds for warmed in known) / len(known)
 
 
 def stuck_after_seconds(known: LeadTimes, startup_seconds: float) -> float:

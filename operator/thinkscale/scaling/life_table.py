@@ -1,45 +1,64 @@
-"""How long thoughts are, learnt from the gateways' occurrence/exposure counts.
+"""How long thoughts and whole outputs are, learnt from the gateways' occurrence/exposure counts.
 
-The hazard of age bin j is (ends in it) / (tokens thought in it). Thoughts that still go on count by
-their exposure, so that long ones are not forgotten merely because they have not ended: statistics
-of completed requests miss exactly those. Sparse bins lean on the overall hazard by one
-pseudo-event.
+The hazard of age bin j is (ends in it) / (tokens generated in it). Requests that still go on count
+by their exposure, so that long ones are not forgotten merely because they have not ended:
+statistics of completed requests miss exactly those.
 
-Old counts are forgotten by half for every 1,400 ends, and by half per hour in which there was
-traffic; an idle night forgets nothing.
+Each table has a slow twin of eight times its half-life. Where recent ends are few, mostly in the
+tail, the recent hazard leans on the slow one, rescaled by how much shorter or longer all lengths
+have become (`survival`). An idle night forgets nothing.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS, EDGES_VERSION, bin_of
+from thinkscale.model.ages import BINS, EDGES_VERSION
 from thinkscale.model.observation import MergedSignals
+from thinkscale.model.signals import LifeTableCounts
 
-HALF_LIFE_ENDS: Final = 1400.0
-HALF_LIFE_SECONDS: Final = 3600.0
-PSEUDO_EVENTS: Final = 1.0
-ENOUGH_ENDS: Final = 8
-"""With fewer ends, the mean is too uncertain to extrapolate with."""
-LONGEST_TOKENS: Final = AGE_EDGES_TOKENS[-1]
-"""Nothing is expected beyond it when no budget bounds thinking."""
+REMEMBERED_ENDS: Final = 2000.0
+SHORTEST_HALF_LIFE_SECONDS: Final = 120.0
+LONGEST_HALF_LIFE_SECONDS: Final = 3600.0
+SLOWER: Final = 8.0
+"""The slow twin's half-life, in half-lives."""
+LONGEST_STEP_SECONDS: Final = 60.0
+"""Time in which nobody looked is forgotten by at most so much."""
+DIGITS: Final = 4
+TOKEN_DIGITS: Final = 1
+"""Kept in the memory; enough that a count of one is still forgotten when ticks are short."""
+
+Bins = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Discounted counts by age bin, and the totals up to which they have been counted."""
+
+    exposure_tokens: Bins = (0.0,) * BINS
+    ends: Bins = (0.0,) * BINS
+    slow_exposure_tokens: Bins = (0.0,) * BINS
+    slow_ends: Bins = (0.0,) * BINS
+    counted_exposure: tuple[int, ...] | None = None
+    """None: take the next totals whole, their gateways' boot is the beginning."""
+    counted_ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Discounted counts, and the totals up to which they have been counted."""
+    """Thoughts, whole outputs, answers and prompts."""
 
-    exposure_tokens: tuple[float, ...] = (0.0,) * BINS
-    ends: tuple[float, ...] = (0.0,) * BINS
+    thinking: Table = field(default_factory=Table)
+    outputs: Table = field(default_factory=Table)
     answer_tokens: float = 0.0
     answers_begun: float = 0.0
-    counted_exposure: tuple[int, ...] | None = None
-    """None: take the next totals as the new baseline."""
-    counted_ends: tuple[int, ...] = ()
+    prompt_tokens: float = 0.0
+    arrivals: float = 0.0
     counted_answer_tokens: int = 0
     counted_answers_begun: int = 0
+    counted_prompt_tokens: int = 0
+    counted_arrivals: int = 0
     at: float = 0.0
 
     @property
@@ -47,133 +66,108 @@ class Lengths:
         """Mean tokens of an answer; 0 while nothing is known."""
         return self.answer_tokens / self.answers_begun if self.answers_begun > 0 else 0.0
 
+    @property
+    def prompt_mean_tokens(self) -> float:
+        """Mean tokens of a prompt; 0 while nothing is known."""
+        return self.prompt_tokens / self.arrivals if self.arrivals > 0 else 0.0
 
-def observe(lengths: Lengths, at: float, signals: MergedSignals) -> Lengths:
-    """Add what happened since the last reading. A first reading counts whole: its gateway's boot is
-    the beginning.
+
+def half_life_seconds(rate_per_second: float | None) -> float:
+    """Half of what is known is forgotten in the time of 1,400 requests, so that about 2,000 are
+    remembered; two minutes to an hour.
+
+    8 requests a second: .7 * 2,000 / 8 = 175 s.
     """
-    table, counters = signals.life_table, signals.counters
-    if table.edges_version != EDGES_VERSION or len(table.exposure_tokens) != BINS:
-        return lengths
-    known = lengths.counted_exposure is not None
-    before_exposure = lengths.counted_exposure or (0,) * BINS
-    before_ends = lengths.counted_ends if known else (0,) * BINS
-    exposure = [max(0, a - b) for a, b in zip(table.exposure_tokens, before_exposure, strict=True)]
-    ends = [max(0, a - b) for a, b in zip(table.ends, before_ends, strict=True)]
-    keep = 0.5 ** (sum(ends) / HALF_LIFE_ENDS)
-    if known and any(exposure):
-        keep *= 0.5 ** (min(60.0, max(0.0, at - lengths.at)) / HALF_LIFE_SECONDS)
-    answer_tokens = counters.answer_tokens - lengths.counted_answer_tokens
-    answers_begun = counters.answers_begun - lengths.counted_answers_begun
+    if not rate_per_second or rate_per_second <= 0:
+        return LONGEST_HALF_LIFE_SECONDS
+    wanted = math.log(2) * REMEMBERED_ENDS / rate_per_second
+    return min(LONGEST_HALF_LIFE_SECONDS, max(SHORTEST_HALF_LIFE_SECONDS, wanted))
+
+
+def observe(
+    lengths: Lengths, at: float, signals: MergedSignals, rate_per_second: float | None
+) -> Lengths:
+    """Add what happened since the last reading. A first reading counts whole."""
+    elapsed = 0.0
+    if lengths.at and any(
+        new > old
+        for new, old in zip(
+            signals.output_life_table.exposure_tokens,
+            lengths.outputs.counted_exposure or (),
+            strict=False,
+        )
+    ):
+        elapsed = min(LONGEST_STEP_SECONDS, max(0.0, at - lengths.at))
+    half_life = half_life_seconds(rate_per_second)
+    keep = 0.5 ** (elapsed / half_life)
+    counters = signals.counters
     return Lengths(
-        exposure_tokens=_discounted(lengths.exposure_tokens, keep, exposure),
-        ends=_discounted(lengths.ends, keep, ends),
-        answer_tokens=round(lengths.answer_tokens * keep + max(0, answer_tokens), 3),
-        answers_begun=round(lengths.answers_begun * keep + max(0, answers_begun), 3),
-        counted_exposure=table.exposure_tokens,
-        counted_ends=table.ends,
+        thinking=_added(lengths.thinking, signals.life_table, keep),
+        outputs=_added(lengths.outputs, signals.output_life_table, keep),
+        answer_tokens=_more(
+            lengths.answer_tokens, keep, counters.answer_tokens - lengths.counted_answer_tokens
+        ),
+        answers_begun=_more(
+            lengths.answers_begun, keep, counters.answers_begun - lengths.counted_answers_begun
+        ),
+        prompt_tokens=_more(
+            lengths.prompt_tokens,
+            keep,
+            counters.arrived_prompt_tokens - lengths.counted_prompt_tokens,
+        ),
+        arrivals=_more(lengths.arrivals, keep, counters.arrivals - lengths.counted_arrivals),
         counted_answer_tokens=counters.answer_tokens,
         counted_answers_begun=counters.answers_begun,
+        counted_prompt_tokens=counters.arrived_prompt_tokens,
+        counted_arrivals=counters.arrivals,
         at=at,
     )
 
 
 def rebased(lengths: Lengths, signals: MergedSignals) -> Lengths:
     """Keep what was learnt, and count from these totals on (they began anew)."""
-    table, counters = signals.life_table, signals.counters
-    return Lengths(
-        exposure_tokens=lengths.exposure_tokens,
-        ends=lengths.ends,
-        answer_tokens=lengths.answer_tokens,
-        answers_begun=lengths.answers_begun,
-        counted_exposure=table.exposure_tokens,
-        counted_ends=table.ends,
+    counters = signals.counters
+    return replace(
+        lengths,
+        thinking=_counted(lengths.thinking, signals.life_table),
+        outputs=_counted(lengths.outputs, signals.output_life_table),
         counted_answer_tokens=counters.answer_tokens,
         counted_answers_begun=counters.answers_begun,
-        at=lengths.at,
+        counted_prompt_tokens=counters.arrived_prompt_tokens,
+        counted_arrivals=counters.arrivals,
     )
 
 
-def _discounted(old: Sequence[float], keep: float, new: Sequence[int]) -> tuple[float, ...]:
-    return tuple(round(a * keep + b, 3) for a, b in zip(old, new, strict=True))
+def _added(table: Table, counts: LifeTableCounts, keep: float) -> Table:
+    """Counts of other edges are not mixed in."""
+    if counts.edges_version != EDGES_VERSION or len(counts.exposure_tokens) != BINS:
+        return table
+    none = (0,) * BINS
+    known = table.counted_exposure is not None
+    exposure = _since(counts.exposure_tokens, table.counted_exposure or none)
+    ends = _since(counts.ends, table.counted_ends if known else none)
+    slow = keep ** (1 / SLOWER)
+    return Table(
+        exposure_tokens=_discounted(table.exposure_tokens, keep, exposure, TOKEN_DIGITS),
+        ends=_discounted(table.ends, keep, ends, DIGITS),
+        slow_exposure_tokens=_discounted(table.slow_exposure_tokens, slow, exposure, TOKEN_DIGITS),
+        slow_ends=_discounted(table.slow_ends, slow, ends, DIGITS),
+        counted_exposure=counts.exposure_tokens,
+        counted_ends=counts.ends,
+    )
 
 
-class Survival:
-    """The law of thought lengths that the counts imply, bounded by the budget.
-
-    With one hazard of 1/300 per token everywhere and no budget, the mean of a new thought and the
-    remainder of any old one are both 300 tokens; with a budget of 300 tokens a new thought has
-    300·(1 - 1/e) = 190 to go.
-    """
-
-    def __init__(self, lengths: Lengths, max_tokens: int | None) -> None:
-        """Build it; `known`: some thinking was seen; `certain`: enough of it ended."""
-        exposure, ends = sum(lengths.exposure_tokens), sum(lengths.ends)
-        self.known = exposure > 0
-        self.certain = ends >= ENOUGH_ENDS
-        self.bound = min(LONGEST_TOKENS, max_tokens if max_tokens is not None else LONGEST_TOKENS)
-        overall = max(ends, PSEUDO_EVENTS) / max(exposure, 1.0)
-        self._edges = [e for e in AGE_EDGES_TOKENS if e < self.bound] + [self.bound]
-        self._hazards = [
-            (lengths.ends[j] + PSEUDO_EVENTS)
-            / (lengths.exposure_tokens[j] + PSEUDO_EVENTS / overall)
-            for j in range(len(self._edges) - 1)
-        ]
-        self._remaining = [0.0]
-        for j in reversed(range(len(self._hazards))):
-            width = self._edges[j + 1] - self._edges[j]
-            self._remaining.append(_ahead(self._hazards[j], width, self._remaining[-1]))
-        self._remaining.reverse()
-
-    def remaining(self, age_tokens: float, within: float | None = None) -> float:
-        """Expected tokens still to come of a thought of this age; with `within`, among the next so
-        many tokens only.
-        """
-        if age_tokens >= self.bound:
-            return 0.0
-        j = bin_of(int(age_tokens))
-        if within is None:
-            left = self._edges[j + 1] - age_tokens
-            return _ahead(self._hazards[j], left, self._remaining[j + 1])
-        tokens, alive, end = 0.0, 1.0, min(age_tokens + within, self.bound)
-        while age_tokens < end:
-            width = min(end, self._edges[j + 1]) - age_tokens
-            tokens += alive * _ahead(self._hazards[j], width, 0.0)
-            alive *= math.exp(-self._hazards[j] * width)
-            age_tokens, j = self._edges[j + 1], j + 1
-        return tokens
-
-    @property
-    def mean(self) -> float:
-        """Expected tokens of a new thought."""
-        return self.remaining(0)
-
-    def longer_than(self, tokens: float) -> float:
-        """Share of thoughts of more than this many tokens."""
-        if tokens >= self.bound:
-            return 0.0
-        risk = 0.0
-        for j, (left, right) in enumerate(pairwise(self._edges)):
-            risk += self._hazards[j] * max(0.0, min(tokens, right) - left)
-        return math.exp(-risk)
-
-    def backlog_tokens(
-        self, thinking_ages: Sequence[int], queued: int, within: float | None = None
-    ) -> float:
-        """Expected thinking tokens still to be produced by these thinkers and queued requests; with
-        `within`, of the next so many tokens of each only.
-        """
-        tokens = queued * self.remaining(0, within)
-        for j, count in enumerate(thinking_ages[: len(self._hazards)]):
-            if count:
-                middle = (self._edges[j] + self._edges[j + 1]) / 2
-                tokens += count * self.remaining(middle, within)
-        return tokens
+def _counted(table: Table, counts: LifeTableCounts) -> Table:
+    return replace(table, counted_exposure=counts.exposure_tokens, counted_ends=counts.ends)
 
 
-def _ahead(hazard: float, width: float, after: float) -> float:
-    """Mean tokens to come when `width` more run at this hazard and `after` follow the survivors."""
-    if hazard * width < 1e-9:
-        return width + after
-    alive = math.exp(-hazard * width)
-    return (1.0 - alive) / hazard + alive * after
+def _since(totals: Sequence[int], before: Sequence[int]) -> list[int]:
+    return [max(0, a - b) for a, b in zip(totals, before, strict=True)]
+
+
+def _discounted(old: Bins, keep: float, new: Sequence[int], digits: int) -> Bins:
+    return tuple(round(a * keep + b, digits) for a, b in zip(old, new, strict=True))
+
+
+def _more(old: float, keep: float, new: int) -> float:
+    return round(old * keep + max(0, new), DIGITS)

@@ -17,7 +17,7 @@ from thinkscale.model.decision import LimitedBy
 from thinkscale.model.intent import Intent
 from thinkscale.scaling import cordon, steps
 from thinkscale.scaling.evidence import Evidence, Trust
-from thinkscale.scaling.size import LOST_SECONDS
+from thinkscale.scaling.size import LOST_SECONDS, highest_allowed
 from thinkscale.scaling.state import State
 from thinkscale.scaling.supply import Supply, just_changed
 
@@ -60,7 +60,7 @@ def towards(
         return Move(to=supply.size, cordon=leaving.cordon, retire=(), waits=leaving.waits)
     to = min(supply.size, max(needed, ready - len(leaving.idle)))
     lower = steps.lower_limit(intent.scale_down, state.changes, now, supply.size)
-    if lower is not None and supply.size <= intent.max_replicas:
+    if lower is not None and supply.size <= highest_allowed(intent):
         to = max(to, min(lower, supply.size))
     return _shrink(to, supply, leaving, evidence)
 
@@ -117,7 +117,7 @@ def _grow(
 ) -> Move:
     """Up to what is needed, within the maximum and the step policies; a minimum wins over them."""
     limited = None
-    highest = max(intent.max_replicas, target)
+    highest = max(highest_allowed(intent), target)
     if needed > highest:
         needed, limited = highest, LimitedBy.STUCK_REPLICAS
     upper = steps.upper_limit(intent.scale_up, state.changes, now, supply.size)

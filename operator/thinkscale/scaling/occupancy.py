@@ -1,46 +1,136 @@
-"""The term that sizes the fleet: requests in flight against seats.
+"""The term that sizes the fleet: requests in flight when a replica ordered now could help.
 
-Everything accepted and unfinished counts: held at the gateway, waiting in an engine, thinking and
-answering. Counting only the thinking ones would under-size services with long answers; counting
-only those that wait would see nothing until it is too late.
+Everything accepted and unfinished counts, answering included, each by the chance that it is still
+there: those in flight by their age, those queued as new ones, and those who come until then. What
+each survives is a matter of the lengths alone, as long as the fleet is large enough (M/G/∞).
+
+There are two wishes. The one to grow looks at the horizon; the one to shrink must hold now, halfway
+and at the horizon, with more safety: a size between the two is kept.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-TARGET: Final = 0.8
-"""Share of the seats that the fleet is sized to use."""
-TARGET_DOWN: Final = 0.64
-"""The fleet shrinks only to a size that stays under this; the gap to `TARGET` is the hysteresis."""
+from thinkscale.scaling.capacity import Design
+from thinkscale.scaling.survival import Survival, middle
+
+GROW_SIGMAS: Final = 1.0
+SHRINK_SIGMAS: Final = 1.4
+MOST_HYSTERESIS: Final = 0.5
+HYSTERESIS_SHARE: Final = 0.1
+"""Of the replicas needed: under five, the dead zone about a whole number shrinks with the fleet."""
 
 
-def replicas_needed(requests: float, seats_per_replica: int, target: float) -> float:
-    """Replicas, as a fraction: 41 requests on replicas of 8 seats at 80 % need 41/6.4 = 6.41."""
-    return requests / (seats_per_replica * target)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """Requests by how far they are."""
+
+    output_ages: Sequence[int]
+    """By age bin of all their output tokens."""
+    queued: int
+    unknown: int = 0
+    """Running, at no known age."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.output_ages) + self.queued + self.unknown
 
 
-def whole(replicas: float) -> int:
-    """The next whole number of replicas; 3.0000000001 is 3."""
-    return math.ceil(replicas - 1e-9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Requests in flight at an instant ahead, as they would be in a fleet that is large enough."""
+
+    mean: float
+    variance: float
+
+    def bound(self, sigmas: float) -> float:
+        """The mean and so many standard deviations."""
+        return self.mean + sigmas * math.sqrt(self.variance)
+
+    def late_share(self, room: float) -> float:
+        """P(more than `room` are in flight), by a normal tail.
+
+        Mean 100, variance 100, room for 120: two sigma, 2.3 %.
+        """
+        if self.variance <= 0:
+            return float(self.mean > room)
+        return 0.5 * math.erfc((room - self.mean) / math.sqrt(2 * self.variance))
 
 
-def projected(
-    in_flight: int,
-    rate: float,
-    service_seconds: float,
+def project(
+    in_flight: InFlight,
+    outputs: Survival,
+    token_seconds: float,
+    arrivals_per_second: float,
     ahead_seconds: float,
-    seats_per_replica: int,
-) -> float:
-    """Requests in flight when a replica ordered now would be ready.
+    dispersion: float,
+) -> Projection:
+    """In flight after `ahead_seconds`.
 
-    Where arrivals of `rate` per second stay `service_seconds` each, the count moves to
-    rate·service, and has covered 1 - exp(-ahead/service) of the way after `ahead` seconds (exact
-    for exponential times, M/G/∞). With 10 in flight, 2/s of 10 s and 20 s ahead:
-    20 + (10 - 20)·exp(-2) = 18.6. Never below what is there now, and at most double that and one
-    replica more: a projection alone shrinks nothing, and a wrong one does not explode.
+    A hazard of 1/300 per token at 30 ms each, so e-folding in 9 s: of 10 running 10·e^(-9/9) = 3.7
+    are left, and of 2 arrivals a second 2·.03·300·(1 - 1/e) = 11.4 are there: 15.1.
     """
-    if service_seconds <= 0:
-        return in_flight
-    limit = rate * service_seconds
-    ahead = limit + (in_flight - limit) * math.exp(-ahead_seconds / service_seconds)
-    return max(in_flight, min(ahead, 2 * in_flight + seats_per_replica))
+    tokens = ahead_seconds / token_seconds
+    new = outputs.survives(0.0, tokens)
+    mean, variance = in_flight.queued * new, in_flight.queued * new * (1 - new)
+    for j, count in enumerate(in_flight.output_ages):
+        if count:
+            stays = outputs.survives(middle(j), tokens)
+            mean += count * stays
+            variance += count * stays * (1 - stays)
+    if in_flight.unknown and outputs.mean > 0:
+        stays = 1 - outputs.mean_within(tokens) / outputs.mean
+        mean += in_flight.unknown * stays
+        variance += in_flight.unknown * stays * (1 - stays)
+    come = arrivals_per_second * token_seconds * outputs.mean_within(tokens)
+    return Projection(mean=mean + come, variance=variance + max(1.0, dispersion) * come)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Replicas, as fractions, and what is expected at the horizon."""
+
+    up: float
+    down: float
+    ahead: Projection
+
+
+def need(
+    in_flight: InFlight,
+    outputs: Survival,
+    point: Design,
+    arrivals_per_second: Sequence[float],
+    horizon_seconds: float,
+    dispersion: float,
+) -> Need:
+    """The two wishes; arrivals as forecast for now, halfway and the horizon.
+
+    `point.token_seconds` must be known. 15 expected at the horizon with a variance of 16 on
+    replicas of 8: (15 + 4)/8 = 2.4 to grow.
+    """
+    assert point.token_seconds is not None
+    now, half, ahead = (
+        project(in_flight, outputs, point.token_seconds, rate, horizon_seconds * share, dispersion)
+        for rate, share in zip(arrivals_per_second, (0.0, 0.5, 1.0), strict=True)
+    )
+    up = ahead.bound(GROW_SIGMAS) / point.batch
+    down = max(p.bound(SHRINK_SIGMAS) for p in (now, half, ahead)) / point.batch
+    return Need(up=up, down=max(up, down), ahead=ahead)
+
+
+def hysteresis(replicas: float) -> float:
+    """How far around a whole number nothing is changed: half a replica for large fleets."""
+    return min(MOST_HYSTERESIS, HYSTERESIS_SHARE * replicas)
+
+
+def to_grow_to(replicas: float) -> int:
+    """12.4 replicas: 12, half a replica is not worth one. 1.4: 2, that would be much."""
+    return max(0, math.ceil(replicas - hysteresis(replicas) - 1e-9))
+
+
+def to_shrink_to(replicas: float) -> int:
+    """11.4 replicas: 12. 11.6: 13, what is left must carry all with half a replica to spare."""
+    return max(0, math.ceil(replicas + hysteresis(replicas) - 1e-9))

@@ -1,63 +1,88 @@
 """The directive: what the gateways are to do until the next decision.
 
-A brown-out is allowed only inside the limits that the user declared (a floor below the maximum),
-only while load is above the seats, and only while replicas cannot help yet: fewer serve than are
-wished for, be it that they warm, are stuck, or that the maximum forbids more. It is allowed for a
-minute and renewed each tick, so that it dies with the operator.
+The ceiling keeps the pace: what a replica cannot run within it waits at the gateway, where it can
+be ordered. The queue serves those first who can still be in time. The brown-out rule is there for
+whoever opted in; the gateways evaluate it. Every learnt number is rounded, so that the directive
+changes when something has changed and not each tick.
 """
 
-from datetime import datetime, timedelta
+import math
 from typing import Final
 
+from thinkscale.model.admission import Ceiling
+from thinkscale.model.brownout import BrownoutRule
 from thinkscale.model.directive import BudgetRule, Directive
 from thinkscale.model.intent import Intent
+from thinkscale.model.queueing import QueueRule
+from thinkscale.model.step_time import StepTime
+from thinkscale.scaling.capacity import Bounds, slack_seconds
 
-ALLOWED_SECONDS: Final = 60
 ALLOWANCE_SHARE: Final = 16
+PACE_SHARE: Final = 0.95
+"""Of the longest time per token, that a step may take."""
+COEFFICIENT_STEP: Final = 0.02
+"""Coefficients are rounded to powers of 1.02."""
 
 
-def admission_ceiling(seats_per_replica: int) -> int:
-    """Requests that a gateway sends to one replica: its seats and one in sixteen more, so that a
-    seat that becomes free is taken without a round trip, and everybody else waits at the gateway,
-    where any replica can take him. 8 seats: 9; 128 seats: 136.
+def seats(seats_per_replica: int) -> int:
+    """Requests that may be at one replica when nothing but seats limits it: one in sixteen more, so
+    that a seat that becomes free is taken without a round trip. 8 seats: 9; 128 seats: 136.
     """
     return seats_per_replica + max(1, seats_per_replica // ALLOWANCE_SHARE)
+
+
+def ceiling(bounds: Bounds) -> Ceiling:
+    """What one replica may hold.
+
+    A pace of 45 ms a token: a step may take 42.75 ms.
+    """
+    paced = bounds.step_time is not None and bounds.pace_limit_seconds is not None
+    limit = bounds.pace_limit_seconds
+    return Ceiling(
+        seats=bounds.seats if paced else seats(bounds.seats),
+        kv_tokens=bounds.kv_tokens,
+        step_time=_coarse(bounds.step_time) if paced and bounds.step_time else None,
+        step_limit_seconds=rounded(PACE_SHARE * limit) if paced and limit else None,
+    )
+
+
+def rounded(value: float) -> float:
+    """Three significant digits: 0.0155321 is 0.0155."""
+    return float(f"{value:.3g}")
+
+
+def _coarse(step: StepTime) -> StepTime:
+    return StepTime(
+        base_seconds=_step(step.base_seconds),
+        sequence_seconds=_step(step.sequence_seconds),
+        context_token_seconds=_step(step.context_token_seconds),
+        prompt_token_seconds=_step(step.prompt_token_seconds),
+    )
+
+
+def _step(value: float) -> float:
+    if value <= 0:
+        return 0.0
+    power = round(math.log(value) / math.log(1 + COEFFICIENT_STEP))
+    return rounded((1 + COEFFICIENT_STEP) ** power)
 
 
 def directive(
     identity: str,
     intent: Intent,
+    bounds: Bounds,
     cordoned: tuple[str, ...],
-    *,
-    in_flight: int | None,
-    serving: int,
-    wish: int | None,
+    brownout: BrownoutRule | None,
     gateways: int,
-    now: datetime,
 ) -> Directive:
-    """The order to the gateways. `serving` replicas take new requests now and are shared by
-    `gateways`; `wish` were asked for.
-
-    20 requests in flight at 2 serving replicas of 8 seats while 4 are wished for: allowed. A
-    service that wakes from zero is measured by one replica's seats: its first request is not cut.
-    """
-    budget = intent.budget
-    opted_in = (
-        budget.max_tokens is not None
-        and budget.floor_tokens is not None
-        and budget.floor_tokens < budget.max_tokens
-    )
-    loaded = in_flight is not None and in_flight > max(1, serving) * intent.seats_per_replica
-    allowed = opted_in and loaded and wish is not None and wish > serving
+    """The order to the gateways, `gateways` of which share the replicas."""
     return Directive(
         id=identity,
         gateways=max(1, gateways),
-        budget=BudgetRule(
-            max_tokens=budget.max_tokens,
-            floor_tokens=budget.floor_tokens,
-            reaches_in_flight=opted_in,
-            until=now + timedelta(seconds=ALLOWED_SECONDS) if allowed else None,
-        ),
-        admission_ceiling=admission_ceiling(intent.seats_per_replica),
         cordoned=cordoned,
+        budget=BudgetRule(max_tokens=intent.budget.max_tokens),
+        admission_ceiling=seats(bounds.seats),
+        ceiling=ceiling(bounds),
+        queue=QueueRule(fresh_seconds=slack_seconds(intent.objectives)),
+        brownout=brownout,
     )

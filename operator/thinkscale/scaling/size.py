@@ -36,12 +36,21 @@ class Size:
     """When the scale-down window next lets go of something (Unix seconds)."""
 
 
+def highest_allowed(intent: Intent) -> int:
+    """The declared maximum, or what a shared GPU limit leaves of it. The limit wins over a minimum
+    too: GPUs that are not there cannot be had.
+    """
+    if intent.granted_replicas is None:
+        return intent.max_replicas
+    return max(0, min(intent.max_replicas, intent.granted_replicas))
+
+
 def standing(state: State, intent: Intent, supply: Supply, now: float) -> int:
     """The size to start from: what was wanted last, or what is there."""
     there = min(supply.size, len(supply.ready) + supply.coming)
     if state.wanted is None:
         return there
-    wanted = max(0, min(state.wanted, max(intent.max_replicas, there)))
+    wanted = max(0, min(state.wanted, max(highest_allowed(intent), there)))
     if state.trusted_at is not None and now - state.trusted_at > LOST_SECONDS:
         return max(wanted, there)
     return wanted
@@ -51,18 +60,21 @@ def choose(
     state: State, intent: Intent, supply: Supply, demand: Demand, trust: Trust, now: float
 ) -> tuple[Size, State]:
     """The size to want now, and the memory with this tick's wishes in it."""
+    most = highest_allowed(intent)
     before = standing(state, intent, supply, now)
     may_shrink = trust is Trust.FRESH and not supply.rolling
+    if intent.min_replicas == 0 and trust is Trust.FRESH and _idle(state, intent, now):
+        demand = replace(demand, up=0, down=0)
     state = _recorded(state, intent, demand, before, trust, now)
     size, limited = _windowed(state, demand, before, trust, may_shrink=may_shrink)
     waking = before == 0 and bool(demand.up)
     size, limited = _stepped(state, intent, supply, before, max(size, int(waking)), limited, now)
-    lowest = intent.min_replicas
+    lowest = min(intent.min_replicas, most)
     if lowest == 0 and not _idle(state, intent, now):
         lowest = min(1, before + int(waking))
-    highest = intent.max_replicas if may_shrink else max(intent.max_replicas, before)
-    if max(size, demand.up or 0) > intent.max_replicas:
-        limited = LimitedBy.MAX_REPLICAS
+    highest = most if may_shrink else max(most, before)
+    if max(size, demand.up or 0) > most:
+        limited = LimitedBy.GPU_POOL if most < intent.max_replicas else LimitedBy.MAX_REPLICAS
     elif size <= lowest and demand.up is not None and demand.up < lowest:
         limited = LimitedBy.MIN_REPLICAS
     return Size(

@@ -16,15 +16,21 @@ from typing import Any, Final, Self
 from pydantic import TypeAdapter, ValidationError
 
 from thinkscale.model.ages import BINS
+from thinkscale.scaling.allowance import Allowance
+from thinkscale.scaling.arrivals import Arrivals
 from thinkscale.scaling.attainment import SloHistory
+from thinkscale.scaling.backlog import Saturation
+from thinkscale.scaling.calibrate import Calibration
 from thinkscale.scaling.latency import Snapshots
 from thinkscale.scaling.lead_time import Awaited, LeadTimes
-from thinkscale.scaling.life_table import Lengths
+from thinkscale.scaling.length_trend import LengthTrend
+from thinkscale.scaling.life_table import Lengths, Table
+from thinkscale.scaling.margin import Margin
+from thinkscale.scaling.pace import Pace
 from thinkscale.scaling.stabilize import Wishes
 from thinkscale.scaling.steps import Changes
-from thinkscale.scaling.traffic import Traffic
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +55,16 @@ class State:
     changes: Changes = ()
     lead_times: LeadTimes = ()
     awaited: Awaited = ()
-    traffic: Traffic = ()
+    arrivals: Arrivals = field(default_factory=Arrivals)
     lengths: Lengths = field(default_factory=Lengths)
+    length_trend: LengthTrend = field(default_factory=LengthTrend)
+    pace: Pace = ()
+    calibration: Calibration = field(default_factory=Calibration)
+    saturation: Saturation = field(default_factory=Saturation)
+    margin: Margin = field(default_factory=Margin)
+    allowance: Allowance = field(default_factory=Allowance)
     latency: Snapshots = ()
     slos: Mapping[str, SloHistory] = field(default_factory=dict)
-    trim: float = 1.0
-    """The margin that tail latency asked for."""
-    trimmed_at: float | None = None
 
     @classmethod
     def initial(cls) -> Self:
@@ -75,10 +84,21 @@ class State:
             state = _CODEC.validate_python(plain)
         except (ValidationError, ValueError, TypeError, RecursionError):
             return cls.initial()
-        sizes = {len(state.lengths.exposure_tokens), len(state.lengths.ends)}
-        if state.lengths.counted_exposure is not None:
-            sizes |= {len(state.lengths.counted_exposure), len(state.lengths.counted_ends)}
-        return state if state.version == VERSION and sizes == {BINS} else cls.initial()
+        whole = _whole(state.lengths.thinking) and _whole(state.lengths.outputs)
+        return state if state.version == VERSION and whole else cls.initial()
+
+
+def _whole(table: Table) -> bool:
+    """Every row has its bins."""
+    rows: list[tuple[float, ...]] = [
+        table.exposure_tokens,
+        table.ends,
+        table.slow_exposure_tokens,
+        table.slow_ends,
+    ]
+    if table.counted_exposure is not None:
+        rows += [table.counted_exposure, table.counted_ends]
+    return all(len(row) == BINS for row in rows)
 
 
 _CODEC: Final = TypeAdapter(State)

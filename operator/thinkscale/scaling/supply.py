@@ -7,6 +7,7 @@ would wait in the same queue. One that was ready and misses its probes is coming
 that starts when it stopped being ready.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +32,15 @@ class Supply:
     stuck: tuple[ReplicaView, ...]
     draining: int
     rolling: bool
+
+    def serving(self, cordon: Mapping[str, float]) -> int:
+        """Ready replicas that take new requests."""
+        return sum(replica.name not in cordon for replica in self.ready)
+
+    def coming_in(self, lead_seconds: float) -> tuple[float, ...]:
+        """For each of the coming: seconds until it is ready, if it takes as long as most."""
+        created = [max(0.0, lead_seconds - in_state_seconds(r)) for r in self.warming]
+        return (*created, *(lead_seconds,) * (self.coming - len(created)))
 
     @property
     def existing(self) -> int:

@@ -191,7 +191,9 @@ def make_signals(
         held=held,
         oldest_held_seconds=0.0,
         thinking_ages=tuple(ages),
+        output_ages=tuple(ages),
         life_table=table,
+        output_life_table=table,
         slos=dict(slos or {}),
         counters=Counters(
             arrivals=arrivals,

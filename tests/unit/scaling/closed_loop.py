@@ -98,6 +98,7 @@ class World:
         self.cordon: frozenset[str] = frozenset()
         self.ceiling = intent.seats_per_replica
         self.exposure, self.ends = [0] * BINS, [0] * BINS
+        self.all_exposure, self.all_ends = [0] * BINS, [0] * BINS
         self.good = self.bad = self.arrivals = self.thought = self.answered = self.begun = 0
         self.latency = [0] * (len(LATENCY_EDGES_SECONDS) + 1)
         self.peak_seats_used = 0.0
@@ -120,8 +121,10 @@ class World:
 
     def _advance(self, request: Request) -> None:
         done, before = request.tokens(self.now), request.tokens(self.now - STEP_SECONDS)
-        for age in range(before, min(done, request.thinking)):
-            self.exposure[bin_of(age)] += 1
+        for age in range(before, min(done, request.thinking + request.answer)):
+            self.all_exposure[bin_of(age)] += 1
+            if age < request.thinking:
+                self.exposure[bin_of(age)] += 1
         self.thought += max(0, min(done, request.thinking) - before)
         self.answered += max(0, done - max(before, request.thinking))
         if request.first_answer is None and done > request.thinking:
@@ -132,6 +135,7 @@ class World:
             self.latency[sum(seconds > edge for edge in LATENCY_EDGES_SECONDS)] += 1
         if done >= request.thinking + request.answer:
             request.finished = self.now
+            self.all_ends[bin_of(request.thinking + request.answer)] += 1
             on_time = request.first_answer is not None and (
                 request.first_answer - request.arrived <= self.limit(request)
             )
@@ -189,9 +193,11 @@ class World:
         """The gateways' merged signals."""
         running = [r for s in self.servers for r in s.running]
         thinkers = [r for r in running if r.first_answer is None]
-        ages = [0] * BINS
+        ages, output_ages = [0] * BINS, [0] * BINS
         for request in thinkers:
             ages[bin_of(request.tokens(self.now))] += 1
+        for request in running:
+            output_ages[bin_of(request.tokens(self.now))] += 1
         overdue = sum(
             r.first_answer is None and self.now - r.arrived > self.limit(r)
             for r in (*running, *self.held)
@@ -207,6 +213,10 @@ class World:
             oldest_held_seconds=self.now - self.held[0].arrived if self.held else 0.0,
             thinking_ages=tuple(ages),
             life_table=LifeTableCounts(exposure_tokens=tuple(self.exposure), ends=tuple(self.ends)),
+            output_ages=tuple(output_ages),
+            output_life_table=LifeTableCounts(
+                exposure_tokens=tuple(self.all_exposure), ends=tuple(self.all_ends)
+            ),
             slos={name: SloCounts(good=self.good, bad=self.bad, overdue=overdue)},
             counters=Counters(
                 arrivals=self.arrivals,

@@ -1,13 +1,8 @@
 """The thinking backlog as a term of its own: work instead of counts."""
 
-import dataclasses
-
 from tests.unit.scaling.builders import FIRST_ANSWER, make_intent, make_signals
 from tests.unit.scaling.narration import Story
-from thinkscale.model.ages import BINS
 from thinkscale.model.decision import Reason, Term
-from thinkscale.model.intent import Budget, Indicator, Objective
-from thinkscale.model.signals import LifeTableCounts
 
 
 def _term(terms: tuple[Term, ...], name: str) -> Term:
@@ -21,40 +16,31 @@ def test_backlog_seconds_are_tokens_over_the_capacity_of_the_ready_fleet():
     assert "backlog" in _term(decision.terms, "backlog").because
 
 
-def test_old_thinkers_of_a_heavy_tail_outbid_their_number():
-    """Most thoughts are short, some never seem to end: 24 of those keep their seats when new
-    requests come, though the mean says that they will be gone.
+def test_a_queue_worth_more_than_the_slack_asks_for_what_drains_it_in_time():
+    """100 wait, nobody comes: one replica of 8 seats at 9 s a request would take two minutes. New
+    ones come after 20 s and are to be done 15 s later.
     """
-    ends = [20_000 if j < 20 else 1 for j in range(BINS)]
-    table = LifeTableCounts(exposure_tokens=(2_000_000,) * BINS, ends=tuple(ends))
-    story = Story(make_intent(budget=Budget(), high=64))
-    for second in range(0, 31, 2):
-        signals = make_signals(
-            thinking=24, age_tokens=4000, arrivals=20 * second, tokens=1600 * second
-        )
-        decision = story.tick(second, 3, dataclasses.replace(signals, life_table=table))
+    story = Story(make_intent(high=64))
+    story.tick(0, 1, make_signals(thinking=4))
+    story.tick(15, 1, make_signals(thinking=4))
+    decision = story.tick(30, 1, make_signals(thinking=8, queued=100, held=100))
     backlog, occupancy = _term(decision.terms, "backlog"), _term(decision.terms, "occupancy")
     assert backlog.wish is not None
     assert occupancy.wish is not None
     assert backlog.wish > occupancy.wish
+    assert 4 <= backlog.wish <= 8
     assert decision.reason is Reason.BACKLOG
-    assert "to think within 28 s" in decision.message
+    assert "100 waiting" in decision.message
     assert decision.message.endswith("replicas would do")
 
 
-def test_without_an_objective_on_the_wait_the_backlog_is_reported_but_wishes_nothing():
-    pace = Objective(
-        name="pace",
-        indicator=Indicator.TIME_PER_ANSWER_TOKEN,
-        threshold_seconds=0.06,
-        per_token_seconds=0.0,
-        objective=0.95,
-        window_seconds=3600.0,
-    )
-    decision = Story(make_intent(objectives=[pace])).tick(0, 1, make_signals(thinking=4))
-    assert _term(decision.terms, "backlog").wish is None
-    assert decision.numbers["backlog_tokens"] > 0
-    assert "no objective bounds the wait" in _term(decision.terms, "backlog").because
+def test_a_short_queue_is_normal_and_asks_for_nothing():
+    story = Story(make_intent(high=64))
+    for i in range(8):
+        signals = make_signals(thinking=8, queued=4, held=4, arrivals=30 * i)
+        decision = story.tick(i * 15, 1, signals)
+    assert _term(decision.terms, "backlog").wish == 0
+    assert "no queue worth a replica" in _term(decision.terms, "backlog").because
 
 
 def test_before_anything_was_measured_the_backlog_has_nothing_to_say():

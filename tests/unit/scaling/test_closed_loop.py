@@ -54,7 +54,7 @@ def test_the_fleet_shrinks_to_its_minimum_and_breaks_no_request(seed: int, mean_
     assert all(r.finished is not None for r in told.world.requests)
     assert told.moments[-1].size == 1
     last_arrival = max(r.arrived for r in told.world.requests)
-    settled = next(m.second for m in reversed(told.moments) if m.size > 1)
+    settled = next((m.second for m in reversed(told.moments) if m.size > 1), 0.0)
     assert settled < last_arrival + 100.0
 
 

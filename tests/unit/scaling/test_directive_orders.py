@@ -3,83 +3,119 @@
 import dataclasses
 from datetime import timedelta
 
+import pytest
+
 from tests.unit.scaling.builders import at, make_fleet, make_intent, make_signals, observe
 from tests.unit.scaling.narration import Story
-from thinkscale.model.directive import effective_max_tokens
+from thinkscale.fleet.profile import REFERENCE
 from thinkscale.model.intent import Budget
+from thinkscale.model.queueing import QueueRule
 from thinkscale.model.reading import Absent, Failed
+from thinkscale.model.signals import BudgetSignals
 
 OPTED_IN = Budget(max_tokens=16_384, floor_tokens=4096)
 
 
-def test_a_brown_out_is_allowed_while_replicas_warm_and_load_is_above_the_seats():
-    story = Story(make_intent(budget=OPTED_IN))
-    decision = story.tick(0, make_fleet(2, warming=2), make_signals(thinking=20))
-    rule = decision.directive.budget
+def learnt(budget: Budget, **changes) -> Story:
+    """A service whose lengths are known."""
+    return Story(make_intent(budget=budget, **changes))
+
+
+def test_who_opted_in_gets_a_rule_that_is_renewed_and_ends_a_minute_after_the_law():
+    story = learnt(OPTED_IN)
+    rule = story.tick(0, 2, make_signals(thinking=4)).directive.brownout
+    assert rule is not None
+    assert rule.floor_tokens == 4096
     assert rule.until == at(0) + timedelta(seconds=60)
-    assert rule.reaches_in_flight
-    assert effective_max_tokens(rule, 1.5, at(1)) == 8192
-    renewed = story.tick(2, make_fleet(2, warming=2), make_signals(thinking=20))
-    assert renewed.directive.budget.until == at(62)
+    renewed = story.tick(15, 2, make_signals(thinking=4)).directive.brownout
+    assert renewed is not None
+    assert renewed.until == at(75)
 
 
-def test_a_brown_out_is_allowed_at_the_maximum():
-    story = Story(make_intent(budget=OPTED_IN, high=2))
-    decision = story.tick(0, 2, make_signals(thinking=20))
-    assert decision.directive.budget.until is not None
-
-
-def test_there_is_no_brown_out_while_seats_suffice_or_the_fleet_is_large_enough():
-    assert (
-        Story(make_intent(budget=OPTED_IN))
-        .tick(0, make_fleet(2, warming=2), make_signals(thinking=15))
-        .directive.budget.until
-        is None
-    )
-    assert (
-        Story(make_intent(budget=OPTED_IN))
-        .tick(0, 4, make_signals(thinking=20))
-        .directive.budget.until
-        is None
-    )
-
-
-def test_there_is_no_brown_out_that_the_user_did_not_opt_in_to():
+def test_there_is_no_rule_that_the_user_did_not_opt_in_to():
     for budget in (Budget(), Budget(max_tokens=4096), Budget(max_tokens=4096, floor_tokens=4096)):
-        decision = Story(make_intent(budget=budget)).tick(0, 1, make_signals(thinking=50))
-        assert decision.directive.budget.until is None
-        assert not decision.directive.budget.reaches_in_flight
-        assert decision.directive.budget.max_tokens == budget.max_tokens
+        assert learnt(budget).tick(0, 1, make_signals(thinking=50)).directive.brownout is None
+    story = learnt(OPTED_IN)
+    story.intent = dataclasses.replace(story.intent, truncation_allowance=0.0)
+    assert story.tick(0, 1, make_signals(thinking=50)).directive.brownout is None
 
 
-def test_the_request_that_wakes_a_service_is_not_cut():
-    story = Story(make_intent(budget=OPTED_IN, low=0, idle_seconds=60.0))
-    decision = story.tick(0, make_fleet(0), make_signals(queued=3))
-    assert decision.directive.budget.until is None
-    decision = story.tick(2, make_fleet(0, warming=1), make_signals(queued=30))
-    assert decision.directive.budget.until is not None
+def test_a_floor_without_a_maximum_is_an_opt_in_too():
+    rule = learnt(Budget(floor_tokens=1024)).tick(0, 2, make_signals()).directive.brownout
+    assert rule is not None
+    assert rule.floor_tokens == 1024
 
 
-def test_without_signals_no_brown_out_is_ordered():
-    story = Story(make_intent(budget=OPTED_IN))
+def test_signals_that_are_missing_for_a_minute_end_the_brown_out_and_one_lost_reading_does_not():
+    story = learnt(OPTED_IN)
     story.tick(0, 1, make_signals(thinking=50))
-    decision = story.tick(2, 1, Absent(reason="gone"))
-    assert decision.directive.budget.until is None
+    assert story.tick(15, 1, Absent(reason="gone")).directive.brownout is not None
+    assert story.tick(61, 1, Absent(reason="gone")).directive.brownout is None
+    assert learnt(OPTED_IN).tick(0, 1, Absent(reason="gone")).directive.brownout is None
 
 
-def test_cordoned_replicas_do_not_count_as_seats():
-    story = Story(make_intent(budget=OPTED_IN, high=1, down_window=0.0))
-    decision = story.tick(0, 2, make_signals(thinking=10))
-    assert len(decision.cordon) == 1
-    assert decision.directive.budget.until is not None
+def test_the_rule_knows_what_a_request_takes_under_each_budget():
+    story = learnt(Budget(max_tokens=8192, floor_tokens=1000))
+    story.intent = dataclasses.replace(story.intent, step_time=REFERENCE.step_time)
+    rule = story.tick(0, 2, make_signals(thinking=4, mean_tokens=3000)).directive.brownout
+    assert rule is not None
+    budgets = [point.budget_tokens for point in rule.carried]
+    assert budgets == [1000, 1024, 1448, 2048, 2896, 4096, 5793, 8192]
+    seconds = [point.replica_seconds for point in rule.carried]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > 2 * seconds[0]
+
+
+def test_an_allowance_that_is_used_up_raises_the_floor_and_allows_no_cut():
+    story = learnt(Budget(max_tokens=8192, floor_tokens=1024))
+    for i in range(40):
+        signals = make_signals(thinking=4, arrivals=10 * i)
+        cut = dataclasses.replace(signals, budget=BudgetSignals(cut_by_load=8 * i))
+        rule = story.tick(i * 15, 2, cut).directive.brownout
+        assert rule is not None
+        assert 1024 <= rule.floor_tokens <= 8192
+    assert rule.cuts_allowed == 0
+    assert rule.floor_tokens == 4096
+
+
+def test_what_a_replica_may_hold_follows_the_pace_of_the_objectives():
+    story = Story(make_intent(seats=128))
+    plain = story.tick(0, 2, make_signals(thinking=4)).directive.ceiling
+    assert plain is not None
+    assert (plain.seats, plain.step_time, plain.step_limit_seconds) == (136, None, None)
+    story.intent = dataclasses.replace(
+        story.intent, step_time=REFERENCE.step_time, kv_tokens=290_000
+    )
+    paced = story.tick(15, 2, make_signals(thinking=4)).directive.ceiling
+    assert paced is not None
+    assert paced.seats == 128
+    assert paced.kv_tokens == 290_000
+    assert paced.step_limit_seconds == 0.0427
+    assert paced.step_time.base_seconds == pytest.approx(0.0155, rel=0.02)
+
+
+def test_the_queue_serves_those_first_who_can_still_be_in_time():
+    directive = Story().tick(0, 2, make_signals()).directive
+    assert directive.queue.fresh_seconds == 8.0
+    assert Story(make_intent(objectives=[])).tick(0, 2, make_signals()).directive.queue == (
+        QueueRule()
+    )
+
+
+def test_the_directive_does_not_change_while_nothing_does():
+    story = learnt(OPTED_IN)
+    told = []
+    for i in range(4):
+        directive = story.tick(i * 15, 2, make_signals(thinking=12)).directive
+        told.append(directive.model_copy(update={"id": "", "brownout": None}))
+    assert all(one == told[0] for one in told)
 
 
 def test_the_directive_carries_the_decision_the_ceiling_and_the_cordon():
     decision = Story(make_intent(down_window=0.0)).tick(0, 3, make_signals(thinking=1))
     assert decision.directive.id == decision.id
-    assert decision.directive.admission_ceiling == 9
+    assert decision.directive.ceiling.seats == 9
     assert set(decision.directive.cordoned) == decision.cordon
-    assert decision.numbers["admission_ceiling"] == 9
 
 
 def test_the_gateways_are_told_how_many_share_the_replicas():

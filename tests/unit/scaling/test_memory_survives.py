@@ -18,17 +18,24 @@ from thinkscale.model.observation import FleetView
 from thinkscale.model.signals import SloCounts
 from thinkscale.scaling import (
     State,
+    arrivals,
     attainment,
+    backlog,
+    calibrate,
     cordon,
     lead_time,
+    pace,
     stabilize,
     steps,
-    traffic,
 )
+from thinkscale.scaling.arrivals import Arrivals
 from thinkscale.scaling.attainment import SloHistory
+from thinkscale.scaling.backlog import Saturation
+from thinkscale.scaling.calibrate import Baseline, Calibration
 from thinkscale.scaling.lead_time import Warmed
-from thinkscale.scaling.life_table import Lengths
-from thinkscale.scaling.traffic import TrafficSample
+from thinkscale.scaling.life_table import Lengths, Table
+from thinkscale.scaling.margin import Margin
+from thinkscale.scaling.pace import PaceSample
 
 
 @pytest.mark.parametrize(
@@ -39,14 +46,16 @@ from thinkscale.scaling.traffic import TrafficSample
         [],
         "state",
         7,
-        {"version": 2},
-        {"version": 1, "trim": "much"},
-        {"version": 1, "trim": float("nan")},
-        {"version": 1, "downs": [[1, 2, 3]]},
-        {"version": 1, "lengths": {"exposure_tokens": [1.0]}},
-        {"version": 1, "lengths": {"counted_exposure": [1], "counted_ends": [1]}},
-        {"version": 1, "cordon": {"a": None}},
-        {"version": 1, "wanted": object()},
+        {"version": 1},
+        {"version": 2, "margin": {"value": "much"}},
+        {"version": 2, "margin": {"value": float("nan")}},
+        {"version": 2, "downs": [[1, 2, 3]]},
+        {"version": 2, "lengths": {"outputs": {"exposure_tokens": [1.0]}}},
+        {"version": 2, "lengths": {"thinking": {"counted_exposure": [1], "counted_ends": [1]}}},
+        {"version": 2, "arrivals": {"samples": [[1.0]]}},
+        {"version": 2, "calibration": {"multiples": [1.0, 1.0]}},
+        {"version": 2, "cordon": {"a": None}},
+        {"version": 2, "wanted": object()},
     ],
     ids=lambda garbage: repr(garbage).split(" at 0x")[0],
 )
@@ -57,7 +66,7 @@ def test_what_is_not_a_state_is_the_initial_one(garbage: object):
 def test_an_absurd_number_in_a_valid_state_moves_no_fleet():
     for wanted in (-5, 10**9):
         story = Story()
-        story.state = State.from_json({"version": 1, "wanted": wanted, "trusted_at": 0.0})
+        story.state = State.from_json({"version": 2, "wanted": wanted, "trusted_at": 0.0})
         decision = story.tick(0, 3, make_signals(thinking=15))
         assert 1 <= decision.wanted <= 8
 
@@ -133,28 +142,42 @@ def test_a_memory_full_to_the_brim_is_under_32_kilobytes():
         window_seconds=3600.0,
         counted_good=10**9,
         counted_bad=10**8,
-        buckets=((when, 123_456, 65_432),) * (attainment.BUCKETS + 1),
+        buckets=((7_840_000, 123_456, 65_432),) * (attainment.BUCKETS + 1),
     )
-    sample = TrafficSample(
-        at=when, arrivals=10**8, tokens=10**11, active=999, active_seconds=123_456.123
+    sample = PaceSample(at=when, tokens=10**11, active=999, active_seconds=123_456.123)
+    kept = round(pace.KEPT_SECONDS / pace.SPACING_SECONDS) + 3
+    table = Table(
+        exposure_tokens=(12_345_678.1,) * 45,
+        ends=(12_345.1234,) * 45,
+        slow_exposure_tokens=(123_456_789.1,) * 45,
+        slow_ends=(123_456.1234,) * 45,
+        counted_exposure=(10**11,) * 45,
+        counted_ends=(10**8,) * 45,
     )
-    kept = round(traffic.KEPT_SECONDS / traffic.SPACING_SECONDS) + 3
+    baseline = Baseline(
+        at=when, steps=10**9, generated=10**11, prompts=10**11, context=10**6, running=256
+    )
+    row = (0.0123456789, -0.0123456789, 0.0123456789, -0.0123456789)
+    objectives = [f"an-objective-of-the-service-{i:02d}" for i in range(16)]
     state = State(
         epoch="0123456789ab",
-        slos={f"an-objective-of-the-service-{i:02d}": history for i in range(16)},
+        slos=dict.fromkeys(objectives, history),
         cordon={f"{pod}{i}": when for i in range(cordon.MOST_VICTIMS)},
         ups=((when, 123),) * (stabilize.KEPT + 1),
         downs=((when, 123),) * (stabilize.KEPT + 1),
         changes=((when, -123),) * steps.KEPT,
         awaited=(pod,) * lead_time.MOST_AWAITED,
         lead_times=(Warmed(name=pod, ready_at=when, seconds=123.456),) * lead_time.KEPT,
-        traffic=(sample,) * kept,
-        lengths=Lengths(
-            exposure_tokens=(123_456_789.123,) * 45,
-            ends=(123_456.123,) * 45,
-            counted_exposure=(10**11,) * 45,
-            counted_ends=(10**8,) * 45,
+        arrivals=Arrivals(at=when, samples=((15.123, 12_345.0),) * arrivals.KEPT),
+        pace=(sample,) * kept,
+        lengths=Lengths(thinking=table, outputs=table),
+        saturation=Saturation(samples=((when, 10**11, 123_456.123),) * backlog.KEPT),
+        calibration=Calibration(
+            prior=row,
+            covariance=(row, row, row, row),
+            baselines={f"{pod}{i}": baseline for i in range(calibrate.KEPT)},
         ),
+        margin=Margin(value=0.9512345, at=when, bad=dict.fromkeys(objectives, 10**8)),
         latency=((when, (10**6,) * 32),) * 8,
     )
     assert len(json.dumps(state.to_json())) < 32_000

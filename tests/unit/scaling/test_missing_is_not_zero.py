@@ -64,7 +64,7 @@ def test_a_maximum_lowered_during_an_outage_waits_for_the_signals():
 
 def test_a_partial_sum_grows_the_fleet():
     decision = Story().tick(0, 2, make_signals(thinking=30), complete=False)
-    assert decision.replicas == Scale(to=5)
+    assert decision.replicas == Scale(to=4)
     assert decision.reason is Reason.OCCUPANCY
 
 
@@ -111,7 +111,7 @@ def test_without_the_fleet_no_decision_is_possible(fleet):
     decision = story.see(2, observe(fleet, make_signals(thinking=50)))
     assert decision.replicas == Blocked()
     assert decision.reason is Reason.FLEET_UNKNOWN
-    assert decision.wanted == 4
+    assert decision.wanted == 3
     assert decision.retire == ()
     assert decision.next_tick_seconds == 2.0
     assert story.state == before

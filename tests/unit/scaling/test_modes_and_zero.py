@@ -117,7 +117,7 @@ def test_the_first_request_wakes_the_service_past_the_scale_up_window_and_polici
 
 def test_a_crowd_at_the_door_wakes_more_than_one():
     story = Story(make_intent(low=0, idle_seconds=60.0))
-    assert story.tick(0, make_fleet(0), make_signals(queued=30)).replicas == Scale(to=5)
+    assert story.tick(0, make_fleet(0), make_signals(queued=30)).replicas == Scale(to=4)
 
 
 def test_without_an_idle_time_nothing_goes_to_zero():

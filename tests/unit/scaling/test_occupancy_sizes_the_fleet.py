@@ -7,15 +7,13 @@ from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Hold, LimitedBy, Reason, Scale
 
 
-def test_forty_one_requests_grow_three_replicas_to_seven_at_once():
+def test_forty_one_requests_grow_three_replicas_to_six_at_once():
     decision = Story().tick(0, 3, make_signals(thinking=20, queued=15, answering=6))
-    assert decision.replicas == Scale(to=7)
-    assert decision.wanted == 7
+    assert decision.replicas == Scale(to=6)
+    assert decision.wanted == 6
     assert decision.reason is Reason.OCCUPANCY
     assert decision.limited_by is LimitedBy.NONE
-    assert decision.message == (
-        "41 requests in flight on 3 ready replicas of 8 seats; 7 keep occupancy under 80 %"
-    )
+    assert decision.message == ("41 requests in flight on 3 ready replicas; 6 carry them at 8 each")
     assert decision.numbers["depth"] == 35
     assert decision.numbers["in_flight"] == 41
     assert decision.next_tick_seconds == 2.0
@@ -24,7 +22,7 @@ def test_forty_one_requests_grow_three_replicas_to_seven_at_once():
 @pytest.mark.parametrize("phase", ["thinking", "queued", "answering"])
 def test_requests_count_in_every_phase(phase: str):
     decision = Story().tick(0, 1, make_signals(**{phase: 20}))
-    assert decision.wanted == 4
+    assert decision.wanted == 3
 
 
 def test_a_steady_fleet_is_left_alone_and_looked_at_every_fifteen_seconds():
@@ -36,10 +34,14 @@ def test_a_steady_fleet_is_left_alone_and_looked_at_every_fifteen_seconds():
         assert decision.next_tick_seconds == 15.0
 
 
-def test_a_size_between_the_two_targets_is_kept():
-    """16 requests need 2.5 replicas at 80 % and 3.1 at 64 %: four may go to no less than four."""
+def test_a_size_between_the_two_wishes_is_kept():
+    """17 requests: one sigma more on 8 seats each is 2.6, and three would be ordered. To shrink,
+    1.4 sigma and a tenth more must fit: 3.1, so four stay.
+    """
     story = Story(make_intent(down_window=0.0))
-    assert story.tick(0, 4, make_signals(thinking=16)).wanted == 4
+    assert story.tick(0, 4, make_signals(thinking=17)).wanted == 4
+    assert story.tick(0, 3, make_signals(thinking=17)).wanted == 4
+    assert Story().tick(0, 2, make_signals(thinking=17)).wanted == 3
     assert story.tick(15, 4, make_signals(thinking=15)).wanted == 3
 
 
@@ -63,7 +65,7 @@ def test_the_surplus_must_last_for_the_whole_window():
 def test_one_busy_moment_renews_the_window():
     story = Story(make_intent(down_window=60.0))
     story.tick(0, 4, make_signals(thinking=2))
-    story.tick(50, 4, make_signals(thinking=20))
+    story.tick(50, 4, make_signals(thinking=22))
     assert story.tick(70, 4, make_signals(thinking=2)).wanted == 4
     assert story.tick(100, 4, make_signals(thinking=2)).wanted == 4
     assert story.tick(111, 4, make_signals(thinking=2)).wanted == 1
@@ -80,10 +82,10 @@ def test_a_law_that_was_not_asked_for_minutes_starts_its_window_anew():
 def test_a_scale_up_window_waits_for_the_smallest_wish():
     story = Story(make_intent(up_window=20.0))
     story.tick(0, 1, make_signals(thinking=3))
-    decision = story.tick(10, 1, make_signals(thinking=20))
+    decision = story.tick(5, 1, make_signals(thinking=20))
     assert decision.wanted == 1
     assert decision.limited_by is LimitedBy.STABILIZATION
-    assert story.tick(21, 1, make_signals(thinking=20)).wanted == 4
+    assert story.tick(21, 1, make_signals(thinking=20), complete=False).wanted == 3
 
 
 def test_step_policies_slow_growth_down():
@@ -95,8 +97,9 @@ def test_step_policies_slow_growth_down():
     assert decision.next_tick_seconds == 2.0
     growing = make_fleet(1, warming=2)
     assert story.tick(2, growing, make_signals(queued=40)).replicas == Hold(at=3)
-    assert story.tick(16, growing, make_signals(queued=40)).replicas == Hold(at=3)
-    assert story.tick(18, growing, make_signals(queued=40)).replicas == Scale(to=5)
+    assert story.tick(7, growing, make_signals(queued=40)).replicas == Hold(at=3)
+    more = story.tick(18, growing, make_signals(queued=40), complete=False)
+    assert more.replicas == Scale(to=5)
 
 
 def test_step_policies_slow_shrinking_down():
@@ -115,7 +118,7 @@ def test_the_maximum_is_never_passed_and_named_as_the_limit():
     assert decision.replicas == Hold(at=8)
     assert decision.reason is Reason.MAX_REPLICAS
     assert decision.limited_by is LimitedBy.MAX_REPLICAS
-    assert decision.message.endswith("32 keep occupancy under 80 %; maxReplicas allows 8")
+    assert decision.message.endswith("27 carry them at 8 each; maxReplicas allows 8")
     assert Story().tick(0, 7, make_signals(queued=200)).reason is Reason.MAX_REPLICAS
 
 
@@ -138,14 +141,14 @@ def test_a_lowered_maximum_shrinks_at_once_but_cordon_first():
 
 def test_an_order_that_was_not_seen_to_arrive_is_given_again():
     story = Story()
-    assert story.tick(0, 1, make_signals(thinking=20)).replicas == Scale(to=4)
+    assert story.tick(0, 1, make_signals(thinking=20)).replicas == Scale(to=3)
     again = story.tick(2, 1, make_signals(thinking=6))
-    assert again.replicas == Scale(to=4)
+    assert again.replicas == Scale(to=3)
     assert again.reason is Reason.STABILIZING
 
 
 def test_occupancy_is_projected_to_the_lead_time_of_a_replica():
-    """Arrivals go from 0.4/s to 2/s of ten seconds each: 20 will be in flight, 6 are."""
+    """Arrivals go from 0.4/s to 2/s of nine seconds each: 18 will be in flight, 6 are."""
     story = Story()
     arrived = 0.0
     decision = None
@@ -158,7 +161,7 @@ def test_occupancy_is_projected_to_the_lead_time_of_a_replica():
     assert decision is not None
     assert decision.numbers["projected_in_flight"] > 9
     assert decision.wanted >= 2
-    assert "expected in 20 s" in decision.message
+    assert "expected in 35 s" in decision.message
     partial = story.tick(31, 2, make_signals(thinking=6), complete=False)
     assert partial.numbers["projected_in_flight"] == 6
 

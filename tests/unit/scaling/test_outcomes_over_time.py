@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from tests.unit.scaling.builders import FIRST_ANSWER, make_fleet, make_intent, make_signals
+from tests.unit.scaling.builders import FIRST_ANSWER, at, make_intent, make_signals
 from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Reason
+from thinkscale.model.intent import Mode
 from thinkscale.model.observation import MergedSignals
 from thinkscale.model.reading import Absent
 from thinkscale.model.signals import BudgetSignals, Histogram, SloCounts
@@ -41,7 +42,7 @@ def test_what_lies_before_the_window_is_forgotten():
         good += 10
         story.tick(second, 2, outcomes(good, 100))
     assert story.tick(3550, 2, outcomes(good, 100)).attained[NAME] < 0.8
-    assert story.tick(3800, 2, outcomes(good + 10, 100)).attained[NAME] == 1.0
+    assert story.tick(3900, 2, outcomes(good + 10, 100)).attained[NAME] == 1.0
 
 
 def test_a_restart_of_the_operator_keeps_the_hour_and_takes_a_new_baseline():
@@ -65,11 +66,11 @@ def test_larger_totals_of_another_epoch_are_a_baseline_too():
 def test_lengths_survive_a_restart_and_are_not_counted_twice():
     story = Story()
     first = story.tick(0, 2, make_signals(thinking=5, answer_tokens=300, answers=10))
-    table = story.state.lengths
+    table = story.state.lengths.thinking
     again = story.tick(
         10, 2, make_signals(thinking=5, answer_tokens=300, answers=10), epoch="epoch-2"
     )
-    assert story.state.lengths.ends == table.ends
+    assert story.state.lengths.thinking.ends == table.ends
     assert story.state.lengths.answer_mean_tokens == 30
     assert again.numbers["backlog_tokens"] == pytest.approx(first.numbers["backlog_tokens"])
 
@@ -87,44 +88,69 @@ def test_a_changed_window_starts_its_own_history():
 
 
 def burning(story: Story, ticks: int, *, fleet=None, thinking: int = 18) -> None:
-    bad = 0
+    """A tenth of all requests are late, twice what the objective allows."""
     for i in range(ticks):
-        bad += 20
-        story.tick(i * 15, fleet or 3, outcomes(0, bad, thinking=thinking))
+        counts = SloCounts(good=18 * i, bad=2 * i)
+        signals = make_signals(thinking=thinking, arrivals=20 * i, slos={NAME: counts})
+        story.tick(i * 15, fleet or 3, signals)
 
 
 def test_sustained_misses_raise_the_margin_and_say_so():
+    """Each 15 s the margin moves by 2e-4·(2 - .5): by .15 in 500 looks."""
     story = Story()
-    burning(story, 60)
+    burning(story, 501)
     assert story.decision is not None
-    assert story.state.trim == pytest.approx(2.0)
-    assert story.decision.wanted == 6
-    assert story.decision.reason in (Reason.TAIL_LATENCY, Reason.STABILIZING)
+    assert story.decision.numbers["margin"] == pytest.approx(1.15)
+    story.tick(7600, 3, make_signals(thinking=21), complete=False)
+    assert story.decision.reason is Reason.TAIL_LATENCY
+    assert "late requests raised the margin to 1.15" in story.decision.message
     term = next(t for t in story.decision.terms if t.name == "tail")
-    assert term.wish == 6
-    assert "late requests raised the margin to 2.00" in story.decision.message
+    assert term.wish == story.decision.wanted == 4
 
 
-def test_the_margin_is_frozen_while_replicas_warm_or_signals_are_missing():
+def test_the_margin_stands_still_while_signals_are_missing_or_somebody_else_sets_the_size():
     story = Story()
-    burning(story, 60, fleet=make_fleet(2, warming=1))
-    assert story.state.trim == 1.0
-    story.tick(910, 3, Absent(reason="gone"))
-    assert story.state.trim == 1.0
+    burning(story, 20)
+    before = story.state.margin
+    story.tick(600, 3, Absent(reason="gone"))
+    assert story.state.margin == before
+    by_hand = Story(make_intent(mode=Mode.ADVISORY, manual=3))
+    burning(by_hand, 60)
+    assert by_hand.decision.numbers["margin"] == 1.0
 
 
-def test_the_margin_does_not_wind_up_at_the_maximum_or_by_hand():
+def test_the_margin_does_not_wind_up_at_the_maximum():
     story = Story(make_intent(high=3))
     burning(story, 60)
-    assert story.state.trim == 1.0
+    assert story.decision.numbers["margin"] == 1.0
 
 
-def test_the_margin_comes_back_when_nobody_is_late():
+def test_the_margin_does_not_answer_for_a_jump_that_nobody_could_foresee():
     story = Story()
-    burning(story, 60)
-    for i in range(400):
-        story.tick(900 + i * 15, 3, outcomes(100 * (i + 1), 1200, thinking=18))
-    assert story.state.trim < 1.2
+    arrivals = bad = 0
+    for i in range(40):
+        jumped = i >= 20
+        arrivals += 300 if jumped else 60
+        bad += 60 if jumped else 0
+        counts = SloCounts(good=arrivals - bad, bad=bad)
+        signals = make_signals(thinking=18, arrivals=arrivals, slos={NAME: counts})
+        story.tick(i * 15, 3, signals)
+        if i == 20:
+            jumped_at = story.state.arrivals.jumped_at
+            before = story.decision.numbers["margin"]
+        if i == 25:
+            assert story.decision.numbers["margin"] == before
+    assert jumped_at == pytest.approx(at(300).timestamp() - 0.5)
+    assert story.decision.numbers["margin"] > before
+
+
+def test_the_margin_falls_slowly_when_nobody_is_late():
+    story = Story()
+    for i in range(481):
+        counts = SloCounts(good=100 * i)
+        story.tick(i * 15, 3, make_signals(thinking=18, arrivals=100 * i, slos={NAME: counts}))
+    assert story.decision.numbers["margin"] == pytest.approx(1.0 - 0.048)
+    assert story.decision.numbers["margin"] >= 0.85
 
 
 def test_the_first_answer_percentile_and_the_effective_budget_are_reported():

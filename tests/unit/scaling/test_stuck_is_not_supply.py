@@ -23,7 +23,7 @@ def test_replicas_that_were_ordered_and_not_created_yet_are_coming_too():
 
 
 def test_a_crash_looping_replica_is_replaced_and_named():
-    decision = Story().tick(0, make_fleet(2, stuck=1), make_signals(thinking=19))
+    decision = Story().tick(0, make_fleet(2, stuck=1), make_signals(thinking=20))
     assert decision.replicas == Scale(to=4)
     assert decision.wanted == 3
     assert decision.stuck == ("stuck-0",)
@@ -33,7 +33,7 @@ def test_a_crash_looping_replica_is_replaced_and_named():
 
 def test_one_that_no_node_has_room_for_is_not_copied_into_the_same_queue():
     fleet = make_fleet(2, stuck=1, stuck_reason="Unschedulable")
-    decision = Story().tick(0, fleet, make_signals(thinking=19))
+    decision = Story().tick(0, fleet, make_signals(thinking=20))
     assert decision.replicas == Hold(at=3)
     assert decision.limited_by is LimitedBy.STUCK_REPLICAS
     assert decision.stuck == ("stuck-0",)
@@ -41,7 +41,7 @@ def test_one_that_no_node_has_room_for_is_not_copied_into_the_same_queue():
 
 def test_replacements_stop_at_the_maximum():
     story = Story(make_intent(high=3))
-    decision = story.tick(0, make_fleet(2, stuck=1), make_signals(thinking=19))
+    decision = story.tick(0, make_fleet(2, stuck=1), make_signals(thinking=20))
     assert decision.replicas == Hold(at=3)
     assert decision.limited_by is LimitedBy.STUCK_REPLICAS
 
