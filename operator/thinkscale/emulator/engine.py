@@ -33,6 +33,7 @@ class Job:
     admitted_at: float = 0.0
     first_token_at: float = 0.0
     last_token_at: float = 0.0
+    cached_tokens: int = 0
     id: int = 0
     output: list[int] = field(default_factory=list)
 
@@ -62,8 +63,7 @@ class Engine:
         job.id, self._next_id = self._next_id, self._next_id + 1
         job.submitted_at = now
         cached = min(self._cache.lookup(job.prompt), len(job.prompt) - 1)
-        self.metrics.prompt_tokens += len(job.prompt)
-        self.metrics.cached_tokens += cached
+        job.cached_tokens = cached
         self.replica.submit(job.id, len(job.prompt), job.max_tokens, cached)
         self._jobs[job.id] = job
         self._idle.clear()
@@ -134,6 +134,8 @@ class Engine:
         else:
             job.first_token_at = now
             self.metrics.time_to_first_token.observe(now - job.submitted_at)
+            self.metrics.prompt_tokens += len(job.prompt)
+            self.metrics.cached_tokens += job.cached_tokens
             self._cache.insert(job.prompt)
         job.last_token_at = now
 

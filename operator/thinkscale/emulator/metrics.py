@@ -1,8 +1,9 @@
 """vLLM's metrics, by its names, labels and buckets, and the emulator's own lag.
 
 Written directly, since observing a token must cost next to nothing. What moves when is kept too:
-gauges and token counters live, inter-token latency and time to first token at the token, all
-`request_*` and e2e histograms only when a request finishes, and nothing of them when it is aborted.
+gauges and token counters live (a prompt's when its prefill is done), inter-token latency and time
+to first token at the token, all `request_*` and e2e histograms only when a request finishes, and
+nothing of them when it is aborted.
 """
 
 from bisect import bisect_left
@@ -97,7 +98,10 @@ class Metrics:
         waiting = gauges["num_requests_waiting"]
         by_reason = {'reason="capacity"': waiting, 'reason="deferred"': 0.0}
         yield from self._family("num_requests_waiting_by_reason", "gauge", by_reason)
-        cache = f'block_size="{BLOCK_TOKENS}",kv_cache_size_tokens="{kv_tokens}"'
+        cache = (
+            f'block_size="{BLOCK_TOKENS}",enable_prefix_caching="True",'
+            f'kv_cache_size_tokens="{kv_tokens}"'
+        )
         yield "# TYPE vllm:cache_config_info gauge"
         yield f'vllm:cache_config_info{{engine="0",{cache}}} 1.0'
         for name, count in (

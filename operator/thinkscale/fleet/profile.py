@@ -11,9 +11,10 @@ decode intercepts; honest sources differ by 25 %, once by 50 %. They are priors,
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from thinkscale.model.step_time import StepTime
+if TYPE_CHECKING:
+    from thinkscale.model.step_time import StepTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,10 @@ class Profile:
         )
 
     @property
-    def step_time(self) -> StepTime:
+    def step_time(self) -> "StepTime":
         """The four coefficients alone."""
+        from thinkscale.model.step_time import StepTime  # pydantic: an emulator does without it
+
         return StepTime(
             base_seconds=self.base_seconds,
             sequence_seconds=self.sequence_seconds,

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.metrics import exposition
+from thinkscale.gateway.signals import signals_of
 
 MAX_WAIT_SECONDS: Final = 30.0
 
@@ -38,7 +39,7 @@ class Admin:
             return web.Response(status=400, text="since and wait must be numbers\n")
         if wait > 0:
             await self._gateway.changed_since(since, wait)
-        body = self._gateway.signals().model_dump_json(by_alias=True)
+        body = signals_of(self._gateway).model_dump_json(by_alias=True)
         return web.Response(text=body, content_type="application/json")
 
     async def _metrics(self, _: web.Request) -> web.Response:

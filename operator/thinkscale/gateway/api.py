@@ -47,16 +47,23 @@ class Api:
         return app
 
     async def watch(self) -> None:
-        """Once a second: silent engines, budgets of open thoughts, long polls."""
+        """Once a second: silent engines, the brown-out and the thoughts that it closes."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            directive = self._gateway.directive
-            reaches = directive is not None and directive.budget.reaches_in_flight
-            allowed = self._gateway.allowed_now() if reaches else None
             now = self._gateway.clock()
             for relay in tuple(self._relays):
-                relay.tick(now, allowed)
-            self._gateway.touch()
+                relay.tick(now)
+            self._gateway.look()
+            self._close_thoughts(now)
+
+    def _close_thoughts(self, now: float) -> None:
+        brownout = self._gateway.brownout
+        effective = brownout.effective_tokens
+        if effective is None:
+            return
+        open_thoughts = (relay.closable_thought() for relay in self._relays)
+        for thought in brownout.choose((t for t in open_thoughts if t is not None), now):
+            thought.item.close_thought(effective)
 
     async def _close_when_draining(self, _: web.Request, response: web.StreamResponse) -> None:
         """No answer keeps its connection then: clients with pools would never let go.

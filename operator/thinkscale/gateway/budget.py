@@ -2,9 +2,9 @@
 
 Sans-I/O, in tokens. A thought is cut when a thinking token *beyond* the limit arrives, so a natural
 end exactly at the limit still counts as one (and an engine that holds its native budget is never
-cut by us). The limit may fall while the request runs; a thought that is already longer is cut at
-the next token. A natural end below the minimum is taken back a bounded number of times: a model
-that insists is let go.
+cut by us). A brown-out may lower the limit while the request runs; a thought that is already longer
+is cut at the next token, unless it ends with it by itself. A natural end below the minimum is taken
+back a bounded number of times: a model that insists is let go.
 """
 
 from dataclasses import dataclass
@@ -49,6 +49,7 @@ class BudgetMachine:
         "_stops",
         "answer",
         "cut",
+        "cut_by_load",
         "declared",
         "ended",
         "limit",
@@ -63,7 +64,6 @@ class BudgetMachine:
         self,
         *,
         limit: int | None,
-        declared: int | None = None,
         minimum: int = 0,
         answer_limit: int | None = None,
         native: int | None = None,
@@ -76,7 +76,7 @@ class BudgetMachine:
         ends the request, which takes no continuation.
         """
         self.limit = limit
-        self.declared = declared if declared is not None else limit
+        self.declared = limit
         self.minimum = minimum
         self.native = native
         self.thinking = 0
@@ -86,6 +86,8 @@ class BudgetMachine:
         """The thought ended by itself."""
         self.cut = False
         """The thought was ended at the budget, by us or by the engine."""
+        self.cut_by_load = False
+        """It was ended by us where the declared budget would have let it go on."""
         self.violated = False
         """The engine had a native budget and went past it."""
         self._answer_limit = answer_limit
@@ -98,12 +100,22 @@ class BudgetMachine:
         """A thought beyond its limit can be ended from here."""
         return self._can_force or self._stops
 
+    @property
+    def closable(self) -> bool:
+        """Load may close the thought now: it is open, of the minimum at least, within a budget, and
+        its answer will follow.
+        """
+        return (
+            self._can_force
+            and not (self._stops or self.cut or self.ended)
+            and self.limit is not None
+            and self.thinking >= self.minimum
+        )
+
     def lower(self, limit: int) -> None:
-        """Load asks for less: applies to a thought that is still open and can be cut."""
-        if not self.can_cut:
-            return
-        if self.limit is None or limit < self.limit:
-            self.limit = max(limit, self.minimum)
+        """Load closes the thought at this many tokens, or at the next one."""
+        if self.closable and self.limit is not None:
+            self.limit = max(min(limit, self.limit), self.minimum)
 
     def observe_only(self) -> None:
         """It turned out that a continuation cannot carry this request."""
@@ -111,14 +123,9 @@ class BudgetMachine:
         self._answer_limit = None
 
     @property
-    def cut_by_load(self) -> bool:
-        """The thought was cut where the declared budget would have let it go on."""
-        return self.cut and self.declared is not None and (self.limit or 0) < self.declared
-
-    @property
     def withheld_tokens(self) -> int:
-        """Declared minus effective budget of a thought cut by load."""
-        return (self.declared or 0) - (self.limit or 0) if self.cut_by_load else 0
+        """What the declared budget would still have allowed to a thought cut by load."""
+        return (self.declared or 0) - self.thinking if self.cut_by_load else 0
 
     def judge(self, thinking: int, answer: int, *, closed: bool, finished: bool) -> Verdict:
         """Judge a chunk with this many thinking and answer tokens; `closed`: the thought ends in
@@ -136,13 +143,16 @@ class BudgetMachine:
         return PASS
 
     def _judge_thought(self, thinking: int, *, closed: bool, finished: bool) -> Verdict:
-        over = self.limit is not None and self.thinking + thinking > self.limit
+        length = self.thinking + thinking
+        over = self.limit is not None and length > self.limit
         if over and self.native is not None:
-            self.violated = self.violated or self.thinking + thinking > self.native
-        if over and self.can_cut:
+            self.violated = self.violated or length > self.native
+        declared_allows = self.declared is None or length <= self.declared
+        if over and self.can_cut and not (closed and declared_allows):
             keep = max(0, (self.limit or 0) - self.thinking)
             self.thinking += keep
             self.cut = True
+            self.cut_by_load = self.declared is None or (self.limit or 0) < self.declared
             return Verdict(Action.CUT, keep)
         self.thinking += thinking
         if not (closed or (finished and self.thinking > 0)):

@@ -6,6 +6,7 @@ Instants are monotonic seconds, given by the caller.
 from dataclasses import dataclass
 from typing import Literal
 
+from thinkscale.gateway.holding import Holding
 from thinkscale.gateway.slo import Timing
 
 PhaseName = Literal["queued", "thinking", "answering"]
@@ -16,7 +17,14 @@ class Flight:
     """A request that was accepted and has not ended."""
 
     arrived: float
+    prompt: int = 0
+    """Tokens of its prompt: an estimate until an engine has told them."""
+    prompt_told: bool = False
     replica: str | None = None
+    holding: Holding | None = None
+    """What that replica holds, this request included."""
+    dispatched: bool = False
+    """It was sent to a replica at least once."""
     limit: int | None = None
     """Thinking tokens that it may use."""
     first_token: float | None = None
@@ -26,8 +34,22 @@ class Flight:
     answer: int = 0
     exposed: int = 0
     """Thinking tokens that the life table has already."""
+    output_exposed: int = 0
+    """Output tokens that the life table of outputs has already."""
+    cut_at: int | None = None
+    """Output tokens when its thought was cut: what followed is not what it would have said."""
     booked: float = 0.0
     """Remaining tokens booked as its replica's work."""
+
+    @property
+    def output(self) -> int:
+        """Tokens generated so far."""
+        return self.thinking + self.answer
+
+    @property
+    def tokens(self) -> int:
+        """KV tokens that it takes at its replica."""
+        return self.prompt + self.thinking + self.answer
 
     @property
     def phase(self) -> PhaseName:

@@ -1,5 +1,5 @@
-"""The state of one gateway, and the only place where its parts meet: books, fleet, budget rule,
-signals.
+"""The state of one gateway, and the only place where its parts meet: books, fleet, brown-out, long
+polls.
 
 Runs in one event loop and holds no lock. Handlers admit requests here and report their progress;
 sources tell it configuration, directive and replicas; `/signals` and `/metrics` read it. Nothing
@@ -7,26 +7,22 @@ here speaks HTTP. Losing a source changes nothing: it serves with what it knew.
 """
 
 import asyncio
-import math
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from thinkscale.engines.vllm_metrics import EngineLoad
+from thinkscale.gateway.brownout import ArrivalRate, BrownoutControl
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.ledger import Ledger
-from thinkscale.gateway.routing import Replica, Router
+from thinkscale.gateway.prompt_size import PromptSize, PromptSizes
+from thinkscale.gateway.routing import Assignment, Replica, Router
 from thinkscale.gateway.sequence import Sequence
-from thinkscale.model.directive import Directive, effective_max_tokens
+from thinkscale.model.admission import Ceiling, shared
+from thinkscale.model.brownout import Pressure
+from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
-from thinkscale.model.signals import (
-    BudgetSignals,
-    EngineSignals,
-    GatewaySignals,
-    PhaseCounts,
-    ReplicaSignals,
-)
 
 
 class Ticket:
@@ -37,6 +33,11 @@ class Ticket:
     def __init__(self, flight: Flight) -> None:
         self.flight = flight
         self.placed: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """As far as known."""
+        return self.flight.prompt
 
 
 class Gateway:
@@ -52,6 +53,8 @@ class Gateway:
         self.router: Router[Ticket] = Router(
             work=lambda replica: self.ledger.work(replica, clock())
         )
+        self.brownout = BrownoutControl()
+        self.prompts = PromptSizes()
         self.engines: dict[str, tuple[EngineLoad, float]] = {}
         self.located = False
         """A source told the fleet, be it empty."""
@@ -61,7 +64,8 @@ class Gateway:
         """Replicas that said that they were started without native budgets."""
         self.hurry = asyncio.Event()
         """Set when depth jumps: the engines are scraped soon."""
-        self._started = clock()
+        self.started = clock()
+        self._arrivals = ArrivalRate()
         self._sequence = Sequence()
         self._idle = asyncio.Event()
         self._fleet: frozenset[str] = frozenset()
@@ -75,18 +79,28 @@ class Gateway:
         self.ledger.slos = config.slos
         self.ledger.answer_limit = config.answer_max_tokens
         self.router.queue_max = config.queue_max_requests
+        self._bound()
         self.touch()
 
     def direct(self, directive: Directive) -> None:
         """A new directive."""
         self.directive = directive
         self.router.cordoned = frozenset(directive.cordoned)
-        ceiling = directive.admission_ceiling
-        shared = None if ceiling is None else math.ceil(ceiling / directive.gateways)
-        self.router.ceiling = shared
+        self.router.order(directive.queue)
+        self.brownout.direct(directive.brownout, directive.gateways)
+        self._bound()
         self.ledger.changes += 1
         self._assign()
         self.touch()
+
+    def _bound(self) -> None:
+        """The admission ceiling. Without the operator's word, what is declared: the seats."""
+        directive, config = self.directive, self.config
+        told = directive.ceiling if directive else None
+        if told is None and config is not None:
+            told = Ceiling(seats=config.seats_per_replica)
+        gateways = directive.gateways if directive else 1
+        self.router.ceiling = None if told is None else shared(told, gateways)
 
     def locate(self, replicas: Iterable[Replica]) -> None:
         """The fleet as the source sees it now."""
@@ -97,14 +111,20 @@ class Gateway:
         for gone in self.engines.keys() - self.router.replicas.keys():
             del self.engines[gone]
         self.without_native_budget &= self.router.replicas.keys()
+        self.brownout.locate(self.router.replicas)
         self._assign()
         self.touch()
 
     # What the requests do.
 
-    def arrive(self) -> Flight:
+    def arrive(self, size: PromptSize) -> Flight:
         """A request was accepted."""
-        return self.ledger.arrive(self.clock())
+        return self.ledger.arrive(self.clock(), self.prompts.tokens(size))
+
+    def prompt_told(self, flight: Flight, size: PromptSize, tokens: int) -> None:
+        """An engine counted a prompt."""
+        self.prompts.learn(size, tokens)
+        self.ledger.prompt_told(flight, tokens)
 
     async def place(self, flight: Flight, *, again: bool = False) -> Replica:
         """A replica for a request, after as long as it takes. Raises `QueueFull`. `again`: it was
@@ -112,13 +132,13 @@ class Gateway:
         """
         ticket = Ticket(flight)
         if again:
-            self.router.resubmit(ticket)
+            self.router.resubmit(ticket, flight.arrived)
         else:
-            replica = self.router.submit(ticket, self.clock())
-            if replica is not None:
-                self.ledger.dispatch(flight, replica.name)
+            placed = self.router.submit(ticket, self.clock())
+            if placed is not None:
+                self._dispatch(placed)
                 self.touch()
-                return replica
+                return placed.replica
         self._assign()
         self.touch()
         try:
@@ -126,58 +146,72 @@ class Gateway:
         except asyncio.CancelledError:
             self.router.withdraw(ticket)
             if ticket.placed.done() and not ticket.placed.cancelled():
-                self.leave(ticket.placed.result().name)
+                self.leave(flight, ticket.placed.result().name)
             raise
 
-    def leave(self, replica: str) -> None:
+    def leave(self, flight: Flight, replica: str) -> None:
         """A request left a replica: there may be room for a held one."""
-        self.router.release(replica)
+        flight.holding = None
+        self.router.release(replica, flight.tokens)
         self._assign()
+
+    def goes_on(self, replica: str, prompt_tokens: int) -> None:
+        """A request continues at its replica as a new prompt: what of it the replica's prefix cache
+        does not cover is prefilled once more, and the others wait for that.
+        """
+        scraped = self.engines.get(replica)
+        block = scraped[0].prefix_block_tokens if scraped else None
+        cached = (prompt_tokens - 1) // block * block if block else 0
+        self.router.prefills(replica, prompt_tokens - cached, self.clock())
 
     def away(self, flight: Flight, replica: str) -> None:
         """A replica refused the connection of a request."""
         self.router.suspect(replica, self.clock())
         self.ledger.hold(flight)
         self.ledger.totals.retried += 1
-        self.leave(replica)
+        self.leave(flight, replica)
         asyncio.get_running_loop().call_later(1.05, self._assign)
 
     def _assign(self) -> None:
         for assignment in self.router.assign(self.clock()):
             ticket = assignment.ticket
             if ticket.placed.cancelled():
-                self.router.release(assignment.replica.name)
+                self.router.release(assignment.replica.name, ticket.flight.tokens)
                 continue
-            self.ledger.dispatch(ticket.flight, assignment.replica.name)
+            self._dispatch(assignment)
             ticket.placed.set_result(assignment.replica)
 
-    # The budget rule.
+    def _dispatch(self, placed: Assignment[Ticket]) -> None:
+        flight = placed.ticket.flight
+        flight.holding = placed.holding
+        self.ledger.dispatch(flight, placed.replica.name, self.clock())
 
-    @property
-    def load(self) -> float:
-        """Requests in flight of this gateway by its share of the seats of the ready, un-cordoned
-        replicas.
+    # The brown-out.
+
+    def look(self) -> None:
+        """Once a second: prefills that stalled a replica have faded, so there may be room; and the
+        rule of the brown-out.
         """
+        self._assign()
+        now, before = self.clock(), self.brownout.effective_tokens
         gateways = self.directive.gateways if self.directive else 1
-        per_replica = self.config.seats_per_replica if self.config else 1
-        seats = len(self.router.serving()) * per_replica / gateways
-        if seats == 0:
-            return float("inf") if self.ledger.in_flight else 0.0
-        return self.ledger.in_flight / seats
-
-    def allowed_now(self) -> int | None:
-        """Thinking tokens that the directive's rule allows at this load; None: no bound."""
-        if self.directive is None:
-            return None
-        return effective_max_tokens(self.directive.budget, self.load, datetime.now(UTC))
+        pressure = Pressure(
+            fresh_wait_seconds=self.router.fresh_wait_seconds(now),
+            fresh=self.router.fresh(now),
+            arrivals_per_second=self._arrivals.per_second(self.ledger.totals.arrivals, now),
+            replicas=len(self.router.serving()) / gateways,
+        )
+        self.brownout.look(pressure, now, datetime.now(UTC))
+        self.ledger.changes += before != self.brownout.effective_tokens
+        self.touch()
 
     def effective_max_tokens(self) -> int | None:
-        """What a request that asks for a lot gets now."""
-        limits = [self.allowed_now(), self.config.max_tokens if self.config else None]
+        """From which age on a thought is closed now; None: from none."""
+        limits = [self.brownout.effective_tokens, self.config.max_tokens if self.config else None]
         known = [limit for limit in limits if limit is not None]
         return min(known) if known else None
 
-    # Signals.
+    # Long polls.
 
     def touch(self) -> None:
         """Something changed: answer the long polls if it is worth it. Cheap when it is not."""
@@ -228,68 +262,3 @@ class Gateway:
         """Answer every long poll now, and no longer wait: the gateway is going away."""
         self.leaving = True
         self._wake()
-
-    def signals(self) -> GatewaySignals:
-        """The answer of `GET /signals`."""
-        now = self.clock()
-        ledger = self.ledger
-        return GatewaySignals(
-            boot_id=self.boot_id,
-            sequence=self._sequence.number,
-            gateway=self.name,
-            service=self.config.service if self.config else "",
-            uptime_seconds=now - self._started,
-            directive_id=self.directive.id if self.directive else None,
-            phases=ledger.phases(),
-            held=self.router.held,
-            oldest_held_seconds=ledger.oldest_held_seconds(now),
-            thinking_ages=ledger.thinking_ages(),
-            life_table=ledger.life_table.counts(),
-            slos=ledger.slo_counts(now),
-            counters=ledger.counters(),
-            ttfa_seconds=ledger.ttfa.wire(),
-            ttft_seconds=ledger.ttft.wire(),
-            fastest_token_seconds=ledger.fastest_token_seconds,
-            replicas=self._replica_signals(now),
-            budget=self._budget_signals(),
-        )
-
-    def _budget_signals(self) -> BudgetSignals:
-        counts = self.ledger.budget
-        return BudgetSignals(
-            effective_max_tokens=self.effective_max_tokens(),
-            applied=counts.applied,
-            cut=counts.cut,
-            cut_by_load=counts.cut_by_load,
-            violated=counts.violated,
-            withheld_tokens=counts.withheld_tokens,
-        )
-
-    def _replica_signals(self, now: float) -> dict[str, ReplicaSignals]:
-        flights: dict[str, list[Flight]] = {name: [] for name in self.router.replicas}
-        for flight in self.ledger.flights:
-            if flight.replica is not None:
-                flights.setdefault(flight.replica, []).append(flight)
-        return {name: self._replica(name, at, now) for name, at in flights.items()}
-
-    def _replica(self, name: str, flights: list[Flight], now: float) -> ReplicaSignals:
-        replica = self.router.replicas.get(name)
-        scraped = self.engines.get(name)
-        phases: PhaseCounts = self.ledger.phases(flights)
-        return ReplicaSignals(
-            ready=replica is not None and replica.ready,
-            cordoned=name in self.router.cordoned,
-            phases=phases,
-            remaining_tokens=max(0, round(self.ledger.work(name, now))),
-            engine=None if scraped is None else _engine_signals(*scraped, now),
-        )
-
-
-def _engine_signals(load: EngineLoad, at: float, now: float) -> EngineSignals:
-    return EngineSignals(
-        running=load.running,
-        waiting=load.waiting,
-        kv_usage=load.kv_usage,
-        kv_capacity_tokens=load.kv_capacity_tokens,
-        age_seconds=now - at,
-    )

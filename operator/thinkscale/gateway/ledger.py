@@ -51,6 +51,7 @@ class Totals:
     thinking_tokens: int = 0
     answer_tokens: int = 0
     answers_begun: int = 0
+    arrived_prompt_tokens: int = 0
     retried: int = 0
 
 
@@ -63,9 +64,12 @@ class Ledger:
     totals: Totals = field(default_factory=Totals)
     budget: BudgetCounts = field(default_factory=BudgetCounts)
     life_table: LifeTable = field(default_factory=LifeTable)
+    output_life_table: LifeTable = field(default_factory=LifeTable)
     ttft: Bins = field(default_factory=Bins)
     ttfa: Bins = field(default_factory=Bins)
     e2e: Bins = field(default_factory=Bins)
+    held: Bins = field(default_factory=Bins)
+    """Arrival to the first dispatch."""
     thinking_pace: Bins = field(default_factory=lambda: Bins(PACE_EDGES_SECONDS))
     answer_pace: Bins = field(default_factory=lambda: Bins(PACE_EDGES_SECONDS))
     fastest_token_seconds: float | None = None
@@ -93,16 +97,20 @@ class Ledger:
         """Those whose first answer token is not out."""
         return len(self._flights) - self._answering
 
-    def arrive(self, now: float) -> Flight:
-        """A request was accepted."""
-        flight = Flight(arrived=now)
+    def arrive(self, now: float, prompt_tokens: int = 0) -> Flight:
+        """A request was accepted; `prompt_tokens`: an estimate."""
+        flight = Flight(arrived=now, prompt=prompt_tokens)
+        self.totals.arrived_prompt_tokens += prompt_tokens
         self._flights[id(flight)] = flight
         self.totals.arrivals += 1
         self.changes += 1
         return flight
 
-    def dispatch(self, flight: Flight, replica: str) -> None:
+    def dispatch(self, flight: Flight, replica: str, now: float) -> None:
         """It was sent to a replica."""
+        if not flight.dispatched:
+            flight.dispatched = True
+            self.held.add(now - flight.arrived)
         self._book(flight, -flight.booked)
         flight.replica = replica
         self._book(flight, self._expected(flight))
@@ -126,28 +134,42 @@ class Ledger:
             self._answering += 1
             self.totals.answers_begun += 1
             self.ttfa.add(now - flight.arrived)
-        self.totals.thinking_tokens += max(0, thinking - flight.thinking)
-        self.totals.answer_tokens += max(0, answer - flight.answer)
+        thought, answered_now = thinking - flight.thinking, answer - flight.answer
+        self.totals.thinking_tokens += max(0, thought)
+        self.totals.answer_tokens += max(0, answered_now)
+        if flight.holding is not None:
+            flight.holding.context_tokens += thought + answered_now
         flight.thinking, flight.answer = thinking, answer
         flight.last_token = now
         self.changes += 1
+
+    def prompt_told(self, flight: Flight, tokens: int) -> None:
+        """An engine counted its prompt."""
+        if flight.holding is not None:
+            flight.holding.context_tokens += tokens - flight.prompt
+        flight.prompt, flight.prompt_told = tokens, True
 
     def think_ended(self, flight: Flight, *, natural: bool) -> None:
         """Its thought is over; one that was cut is censored."""
         self._expose(flight)
         if natural:
             self.life_table.end(flight.thinking)
+        elif flight.cut_at is None:
+            flight.cut_at = flight.output
 
-    def end(self, flight: Flight, outcome: Outcome, now: float, *, prompt_tokens: int = 0) -> None:
+    def end(self, flight: Flight, outcome: Outcome, now: float) -> None:
         """It is over."""
         if self._flights.pop(id(flight), None) is None:
             return
         if flight.answer_begun is not None:
             self._answering -= 1
         self._expose(flight)
+        self._expose_output(flight)
+        if outcome is Outcome.COMPLETED and flight.cut_at is None and flight.output:
+            self.output_life_table.end(flight.output)
         self._book(flight, -flight.booked)
         self._count(outcome)
-        self.totals.prompt_tokens += prompt_tokens
+        self.totals.prompt_tokens += flight.prompt if flight.prompt_told else 0
         timing = flight.timing(now)
         for slo in self.slos:
             met = score(slo, timing, outcome)
@@ -185,6 +207,15 @@ class Ledger:
                 self._expose(flight)
         return tuple(ages)
 
+    def output_ages(self) -> tuple[int, ...]:
+        """Requests thinking or answering by age bin of their whole output so far."""
+        ages = [0] * BINS
+        for flight in self._flights.values():
+            if flight.first_token is not None:
+                ages[bin_of(flight.output)] += 1
+                self._expose_output(flight)
+        return tuple(ages)
+
     def slo_counts(self, now: float) -> dict[str, SloCounts]:
         """Good, bad and overdue by SLO."""
         timings = [flight.timing(now) for flight in self._flights.values()]
@@ -206,6 +237,7 @@ class Ledger:
             failed=t.failed,
             cancelled=t.cancelled,
             prompt_tokens=t.prompt_tokens,
+            arrived_prompt_tokens=t.arrived_prompt_tokens,
             thinking_tokens=t.thinking_tokens,
             answer_tokens=t.answer_tokens,
             answers_begun=t.answers_begun,
@@ -233,6 +265,12 @@ class Ledger:
         if flight.thinking > flight.exposed:
             self.life_table.expose(flight.exposed, flight.thinking)
             flight.exposed = flight.thinking
+
+    def _expose_output(self, flight: Flight) -> None:
+        until = flight.output if flight.cut_at is None else min(flight.output, flight.cut_at)
+        if until > flight.output_exposed:
+            self.output_life_table.expose(flight.output_exposed, until)
+            flight.output_exposed = until
 
     def _expected(self, flight: Flight) -> float:
         answers = self.totals.completed

@@ -13,6 +13,7 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -58,7 +59,7 @@ class _Books:
             family.add_metric([self._service, phase], getattr(phases, phase))
         yield family
         yield self._gauge("thinking_depth", "Requests queued or thinking.", phases.depth)
-        yield self._gauge("held", "Requests held at the gateway.", self._gateway.router.held)
+        yield from self._queue()
         totals = ledger.totals
         arrivals = CounterMetricFamily(
             PREFIX + "arrivals", "Requests accepted.", labels=["service"]
@@ -88,6 +89,24 @@ class _Books:
         )
         yield self._counters(
             "retries", "Requests sent to a second replica.", "reason", {"away": totals.retried}
+        )
+
+    def _queue(self) -> Iterator[Metric]:
+        router = self._gateway.router
+        fresh = router.fresh(self._gateway.clock())
+        yield self._gauge("held", "Requests held at the gateway.", router.held)
+        family = GaugeMetricFamily(
+            PREFIX + "held_by_line",
+            "Requests held: those who can still be in time, and the late, who wait for them.",
+            labels=["service", "line"],
+        )
+        family.add_metric([self._service, "fresh"], fresh)
+        family.add_metric([self._service, "late"], router.held - fresh)
+        yield family
+        yield self._histogram(
+            "held_seconds",
+            "Arrival to dispatch: without room under the ceiling requests wait.",
+            self._gateway.ledger.held,
         )
 
     def _latencies(self) -> Iterator[Metric]:
@@ -132,10 +151,20 @@ class _Books:
                 "extended": counts.extended,
             },
         )
+        withheld = CounterMetricFamily(
+            PREFIX + "withheld_thinking_tokens",
+            "What the declared budgets would still have allowed to thoughts cut by load.",
+            labels=["service"],
+        )
+        withheld.add_metric([self._service], counts.withheld_tokens)
+        yield withheld
+        yield self._gauge(
+            "brownout", "1 while fresh requests wait too long.", self._gateway.brownout.on
+        )
         limit = self._gateway.effective_max_tokens()
         if limit is not None:
             yield self._gauge(
-                "effective_max_thinking_tokens", "Budget in force at this load.", limit
+                "effective_max_thinking_tokens", "Age at which thoughts are closed now.", limit
             )
 
     def _fleet(self) -> Iterator[Metric]:
@@ -146,6 +175,12 @@ class _Books:
             gateway.ledger.work(name, gateway.clock()) for name in gateway.router.replicas
         )
         yield self._gauge("backlog_tokens", "Expected tokens still to come.", round(backlog))
+        if gateway.directive is not None:
+            order = InfoMetricFamily(
+                PREFIX + "directive", "The directive in force.", labels=["service"]
+            )
+            order.add_metric([self._service], {"id": gateway.directive.id})
+            yield order
 
 
 def _buckets(edges: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -1,5 +1,8 @@
 """Decides how one request's budget is held, at the moment when it is about to be sent. Pure.
 
+It is always the declared budget: load shortens thoughts in flight, and nobody's beforehand, since
+most of those would never have needed it.
+
 Three powers may be there or not: the engine's native budget, a raw continuation (which the request
 and the engine must allow), and a closing tag of one token (which a minimum needs). The mode says
 which of them holds the budget, and the client is told.
@@ -10,7 +13,7 @@ from enum import StrEnum
 
 from thinkscale.engines.dialect import Tags
 from thinkscale.gateway.budget import BudgetMachine
-from thinkscale.gateway.request import ClientRequest, effective_budget
+from thinkscale.gateway.request import ClientRequest, declared_budget
 from thinkscale.model.gateway_config import GatewayConfig
 
 
@@ -32,7 +35,6 @@ class BudgetPlan:
     """How the budget of one request is held."""
 
     limit: int | None
-    declared: int | None
     minimum: int
     """0 where it cannot be held."""
     answer_limit: int | None
@@ -70,7 +72,6 @@ class BudgetPlan:
         """The machine that holds it."""
         return BudgetMachine(
             limit=self.limit,
-            declared=self.declared,
             minimum=self.minimum,
             answer_limit=self.answer_limit,
             native=self.native,
@@ -85,28 +86,24 @@ def plan_budget(
     config: GatewayConfig,
     tags: Tags,
     *,
-    allowed_now: int | None,
     engine_has_native: bool,
 ) -> BudgetPlan:
-    """Plan for this request at this engine, with what load allows now."""
-    budget = effective_budget(request.asked_budget, config, allowed_now)
+    """Plan for this request at this engine."""
+    limit = declared_budget(request.asked_budget, config)
     forceable = request.streamable and not request.uncontinuable and bool(tags.closing_ids)
     extendable = forceable and tags.close_id is not None and bool(tags.nudge_ids)
     minimum = config.min_tokens if extendable else 0
     stops = config.on_exhausted == "Stop" and request.judgeable
     # A native budget ends the thought with an answer, and one token early.
-    ill_suited = stops or (minimum > 0 and budget.limit == minimum)
+    ill_suited = stops or (minimum > 0 and limit == minimum)
     answer = config.answer_max_tokens
-    bounded = budget.limit is not None and answer is not None
+    bounded = limit is not None and answer is not None
     return BudgetPlan(
-        limit=budget.limit,
-        declared=budget.declared,
+        limit=limit,
         minimum=minimum,
         answer_limit=answer if request.judgeable else None,
         forceable=forceable,
         stops=stops,
-        native=budget.limit if engine_has_native and not ill_suited else None,
-        most_tokens=(budget.limit or 0) + (answer or 0)
-        if bounded and not request.judgeable
-        else None,
+        native=limit if engine_has_native and not ill_suited else None,
+        most_tokens=(limit or 0) + (answer or 0) if bounded and not request.judgeable else None,
     )

@@ -24,12 +24,14 @@ from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.plan import BudgetPlan, plan_budget
+from thinkscale.gateway.prompt_size import size_of
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.routing import QueueFull, Replica
 from thinkscale.gateway.shape import error_body
 from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.sse import SseParser
 from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
+from thinkscale.model.cutting import Thought
 from thinkscale.model.gateway_config import GatewayConfig
 
 ATTEMPTS: Final = 2
@@ -57,7 +59,8 @@ class Relay:
     ) -> None:
         """`headers`: the client's own that go on to the engine."""
         self.outcome = Outcome.FAILED
-        self.flight: Flight = gateway.arrive()
+        self._size = size_of(request.body)
+        self.flight: Flight = gateway.arrive(self._size)
         self.exchange: Exchange | None = None
         self._gateway = gateway
         self._upstream = upstream
@@ -76,6 +79,7 @@ class Relay:
         self._applied = False
         self._thought_over = False
         self._violated = False
+        self._lowered = False
         self._sent = False
         self._silent = False
 
@@ -94,24 +98,30 @@ class Relay:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         finally:
-            account = self.exchange.account if self.exchange else None
-            self._gateway.ledger.end(
-                self.flight,
-                self.outcome,
-                self._gateway.clock(),
-                prompt_tokens=account.prompt if account else 0,
-            )
+            self._gateway.ledger.end(self.flight, self.outcome, self._gateway.clock())
             self._gateway.touch()
         return response
 
-    def tick(self, now: float, allowed: int | None) -> None:
-        """Once a second: give up on a silent engine, apply what load allows to an open thought."""
+    def tick(self, now: float) -> None:
+        """Once a second: give up on a silent engine."""
         if now > self._deadline and self._response is not None:
             self._silent = True
             self._response.close()
-        if allowed is not None and self._budget.limit is not None and not self._thought_over:
-            self._budget.lower(allowed)
-            self.flight.limit = self._budget.limit
+
+    def closable_thought(self) -> "Thought[Relay] | None":
+        """The open thought, if load may close it and has not done so yet."""
+        exchange, replica = self.exchange, self.flight.replica
+        if exchange is None or replica is None or not exchange.began or self._thought_over:
+            return None
+        if self._lowered or not self._budget.closable:
+            return None
+        return Thought(self, replica, self._budget.thinking)
+
+    def close_thought(self, limit: int) -> None:
+        """Load closes the thought at its next token; the answer follows."""
+        self._lowered = True
+        self._budget.lower(limit)
+        self.flight.limit = self._budget.limit
 
     async def _attempts(self) -> web.StreamResponse:
         replica = await self._gateway.place(self.flight)
@@ -133,15 +143,15 @@ class Relay:
                     last = last or attempt == ATTEMPTS
                     attempt += 1
                 if last:
-                    self._gateway.leave(replica.name)
+                    self._gateway.leave(self.flight, replica.name)
                     return await self._fail(self._why(error))
                 self._gateway.away(self.flight, replica.name)
                 replica = await self._gateway.place(self.flight, again=True)
                 continue
             except BaseException:
-                self._gateway.leave(replica.name)
+                self._gateway.leave(self.flight, replica.name)
                 raise
-            self._gateway.leave(replica.name)
+            self._gateway.leave(self.flight, replica.name)
             return done
 
     async def _attempt(self, replica: Replica, *, last: bool) -> web.StreamResponse:
@@ -180,7 +190,6 @@ class Relay:
             self._request,
             self._config,
             tags,
-            allowed_now=self._gateway.allowed_now(),
             engine_has_native=replica.name not in self._gateway.without_native_budget,
         )
         self._native, self._most_tokens = plan.native, plan.most_tokens
@@ -266,6 +275,8 @@ class Relay:
         assert exchange is not None
         account = exchange.account
         self._watch()
+        if account.prompt and not self.flight.prompt_told:
+            self._gateway.prompt_told(self.flight, self._size, account.prompt)
         ledger.progress(
             self.flight,
             thinking=account.thinking,
@@ -307,6 +318,7 @@ class Relay:
 
     async def _continue(self, exchange: Exchange, replica: Replica) -> aiohttp.ClientResponse:
         body = exchange.continuation(self._dialect, self._config.model)
+        self._gateway.goes_on(replica.name, len(body["prompt"]))
         response = await self._post(replica, Route.COMPLETIONS, body)
         if response.status != 200:
             raise Broken(f"the model server refused to go on: {await response.text()}")
@@ -376,6 +388,8 @@ class Relay:
 
     def _book_whole(self, answer: bytes) -> None:
         usage = orjson.loads(answer).get("usage") or {}
+        if usage.get("prompt_tokens"):
+            self._gateway.prompt_told(self.flight, self._size, usage["prompt_tokens"])
         details = usage.get("completion_tokens_details") or {}
         thinking = details.get("reasoning_tokens") or 0
         self._gateway.ledger.progress(

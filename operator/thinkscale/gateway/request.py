@@ -3,8 +3,7 @@
 Sans-I/O. Reserved fields are taken out before anything reaches an engine: SGLang's
 `custom_logit_processor` is a pickle, hence remote code execution; priorities, KV transfer and extra
 sampler arguments are the operator's business. Budget fields of every spelling become one number,
-clamped by what the resource declares and by what load allows now. The effective budget is never
-under the minimum.
+clamped by what the resource declares, and never under the minimum.
 """
 
 from collections.abc import Mapping
@@ -66,16 +65,6 @@ class ClientRequest:
     """Its stream shows the thought and the answer of one choice, so it can be ended at a token."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """Thinking tokens; None: not bounded."""
-
-    limit: int | None
-    """In force now."""
-    declared: int | None
-    """What the client and the resource would allow without load."""
-
-
 def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     """Parse a body. Raises `BadRequest`."""
     try:
@@ -113,20 +102,15 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     )
 
 
-def effective_budget(asked: int | None, config: GatewayConfig, allowed_now: int | None) -> Budget:
-    """The budget of one request. `allowed_now`: what the directive's rule allows at this load.
+def declared_budget(asked: int | None, config: GatewayConfig) -> int | None:
+    """Thinking tokens that client and resource allow to one request; None: not bounded.
 
-    With maxTokens 16,384, default 8,192 and 4,096 allowed now: a request that says nothing has
-    8,192 declared and 4,096 in force; one that asks for 2,000 has 2,000 of both.
+    With maxTokens 16,384 and default 8,192 a request that says nothing has 8,192, one that asks for
+    2,000 has 2,000, and one that asks for 20,000 has 16,384.
     """
     wished = asked if asked is not None else config.default_max_tokens
-    declared = _smallest(wished, config.max_tokens)
-    limit = _smallest(declared, allowed_now)
-    floor = config.min_tokens
-    return Budget(
-        limit=None if limit is None else max(limit, floor),
-        declared=None if declared is None else max(declared, floor),
-    )
+    limit = _smallest(wished, config.max_tokens)
+    return None if limit is None else max(limit, config.min_tokens)
 
 
 def _smallest(*values: Any) -> int | None:

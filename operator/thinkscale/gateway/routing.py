@@ -1,22 +1,35 @@
-"""Which replica gets a request, and who waits: least work first, first come first served.
+"""Which replica gets a request, and who waits: the least full first, the fresh before the late.
 
 Sans-I/O. New requests go to replicas that are ready and not cordoned, or just ready if all ready
 ones are cordoned. One that took no connection a moment ago is under suspicion and left alone for a
-second. A replica has room while the requests that this gateway has there are under the admission
-ceiling. Without room requests are held in their order. When the queue is full the cordon is ignored
-before a request is refused: a replica that is to go may serve one more, but nobody is turned away
-from a fleet that has room. Work is expected tokens still to come; requests in flight break
-the tie.
+second. Whether a replica has room is `model.admission`'s word, by what this gateway has there; of
+those with room the least full gets the request, then the one with the least work (expected tokens
+still to come). Who finds no room waits in `model.queueing`'s lines. When the queue is full the
+cordon is ignored before a request is refused: a replica that is to go may serve one more, but
+nobody is turned away from a fleet that has room.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+from thinkscale.gateway.holding import Holding
+from thinkscale.model.admission import Ceiling, admits, fullness
+from thinkscale.model.queueing import FreshFirst, QueueRule
 
 SUSPICION_SECONDS: Final = 1.0
+
+
+class Asking(Protocol):
+    """The caller's handle of a request."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """As far as known."""
+        ...
+
+
+T = TypeVar("T", bound=Asking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,32 +47,32 @@ class Replica:
 @dataclass(slots=True)
 class _Place:
     replica: Replica
-    in_flight: int = 0
+    holding: Holding = field(default_factory=Holding)
     suspected_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment(Generic[T]):
-    """A held request that may go now."""
+    """A request that may go now."""
 
     ticket: T
     replica: Replica
+    holding: Holding
 
 
 @dataclass(slots=True)
 class Router(Generic[T]):
-    """The fleet as one gateway sees it, and the requests it holds. `T` is the caller's handle of a
-    request.
-    """
+    """The fleet as one gateway sees it, and the requests it holds."""
 
     work: Callable[[str], float]
     """Expected tokens still to come from a replica."""
     queue_max: int = 1000
-    ceiling: int | None = None
+    ceiling: Ceiling | None = None
+    """This gateway's part of it; None: no bound."""
     cordoned: frozenset[str] = frozenset()
     _places: dict[str, _Place] = field(default_factory=dict)
     _gone: dict[str, _Place] = field(default_factory=dict)
-    _held: deque[T] = field(default_factory=deque)
+    _held: FreshFirst[T] = field(default_factory=FreshFirst)
 
     @property
     def replicas(self) -> Mapping[str, Replica]:
@@ -71,10 +84,27 @@ class Router(Generic[T]):
         """Requests that wait here."""
         return len(self._held)
 
+    def order(self, rule: QueueRule) -> None:
+        """How those who wait are ordered from now on."""
+        self._held.rule = rule
+
+    def fresh(self, now: float) -> int:
+        """Of those who wait, how many are not late yet."""
+        return self._held.fresh(now)
+
+    def fresh_wait_seconds(self, now: float) -> float:
+        """How long the first of the fresh has waited; 0: nobody fresh waits."""
+        return self._held.fresh_wait_seconds(now)
+
+    def holding(self, name: str) -> Holding | None:
+        """What a replica holds of this gateway's requests; None: there is no such replica."""
+        place = self._places.get(name) or self._gone.get(name)
+        return place.holding if place else None
+
     def in_flight(self, name: str) -> int:
         """Requests of this gateway at a replica."""
-        place = self._places.get(name) or self._gone.get(name)
-        return place.in_flight if place else 0
+        holding = self.holding(name)
+        return holding.running if holding else 0
 
     def locate(self, replicas: Iterable[Replica]) -> bool:
         """The fleet changed; True if the set of ready replicas did."""
@@ -84,7 +114,7 @@ class Router(Generic[T]):
             place = known.pop(replica.name, None) or _Place(replica)
             place.replica = replica
             self._places[replica.name] = place
-        self._gone = {name: place for name, place in known.items() if place.in_flight}
+        self._gone = {name: place for name, place in known.items() if place.holding.running}
         return before != {name for name, place in self._places.items() if place.replica.ready}
 
     def serving(self) -> list[str]:
@@ -97,50 +127,55 @@ class Router(Generic[T]):
     def _ready(self) -> list[str]:
         return [name for name, place in self._places.items() if place.replica.ready]
 
-    def submit(self, ticket: T, now: float) -> Replica | None:
+    def submit(self, ticket: T, now: float) -> Assignment[T] | None:
         """Place a request, or hold it (None). Raises `QueueFull`. When the queue is full and only a
         cordoned replica has room, `assign` gives that to the head of the queue: call it afterwards.
         """
-        if not self._held and (place := self._pick(now, self.serving())) is not None:
-            place.in_flight += 1
-            return place.replica
-        if len(self._held) >= self.queue_max and self._pick(now, self._ready()) is None:
+        if not self.held and (place := self._pick(ticket, now, self.serving())) is not None:
+            return self._assignment(ticket, place, now)
+        self._held.put(ticket, now)
+        head = self._held.head(now)
+        full = self.held > self.queue_max
+        if full and head is not None and self._pick(head.item, now, self._ready()) is None:
+            self._held.withdraw(ticket)
             raise QueueFull
-        self._held.append(ticket)
         return None
 
-    def resubmit(self, ticket: T) -> None:
-        """A request whose replica turned out to be away: it goes to the head of the queue."""
-        self._held.appendleft(ticket)
+    def resubmit(self, ticket: T, since: float) -> None:
+        """A request whose replica turned out to be away goes before all; `since`: when it came."""
+        self._held.put_first(ticket, since)
 
     def withdraw(self, ticket: T) -> None:
         """A held request's client went away."""
-        try:
-            self._held.remove(ticket)
-        except ValueError:
-            return
+        self._held.withdraw(ticket)
 
     def assign(self, now: float) -> list[Assignment[T]]:
         """The held requests that have room now, in their order. Call after every change."""
         assignments: list[Assignment[T]] = []
-        while self._held:
-            place = self._pick(now, self.serving())
-            if place is None and len(self._held) > self.queue_max:
-                place = self._pick(now, self._ready())
+        while (head := self._held.head(now)) is not None:
+            place = self._pick(head.item, now, self.serving())
+            if place is None and self.held > self.queue_max:
+                place = self._pick(head.item, now, self._ready())
             if place is None:
                 break
-            place.in_flight += 1
-            assignments.append(Assignment(self._held.popleft(), place.replica))
+            self._held.take(now)
+            assignments.append(self._assignment(head.item, place, now))
         return assignments
 
-    def release(self, name: str) -> None:
-        """A request left a replica."""
+    def release(self, name: str, tokens: int) -> None:
+        """A request left a replica, with its prompt and what it had generated."""
         place = self._places.get(name) or self._gone.get(name)
         if place is None:
             return
-        place.in_flight -= 1
-        if place.in_flight <= 0:
+        place.holding.give_back(tokens)
+        if place.holding.running <= 0:
             self._gone.pop(name, None)
+
+    def prefills(self, name: str, tokens: int, now: float) -> None:
+        """A replica computes so many prompt tokens for a request that it has already."""
+        holding = self.holding(name)
+        if holding is not None:
+            holding.stall(self._prefill_seconds(tokens), now)
 
     def suspect(self, name: str, now: float) -> None:
         """A replica refused a connection: leave it alone for a second."""
@@ -154,16 +189,29 @@ class Router(Generic[T]):
             other != name and self._places[other].suspected_until <= now for other in self.serving()
         )
 
-    def _pick(self, now: float, among: Iterable[str]) -> _Place | None:
+    def _assignment(self, ticket: T, place: _Place, now: float) -> Assignment[T]:
+        tokens = ticket.prompt_tokens
+        place.holding.take(tokens, self._prefill_seconds(tokens), now)
+        return Assignment(ticket, place.replica, place.holding)
+
+    def _prefill_seconds(self, tokens: int) -> float:
+        step = self.ceiling.step_time if self.ceiling else None
+        return step.prompt_token_seconds * tokens if step else 0.0
+
+    def _pick(self, ticket: T, now: float, among: Iterable[str]) -> _Place | None:
         best: _Place | None = None
-        best_key: tuple[float, int, str] | None = None
+        best_key: tuple[float, float, int, str] | None = None
         for name in among:
             place = self._places[name]
             if place.suspected_until > now:
                 continue
-            if self.ceiling is not None and place.in_flight >= self.ceiling:
-                continue
-            key = (self.work(name), place.in_flight, name)
+            full = 0.0
+            if self.ceiling is not None:
+                held = place.holding.held(now)
+                if not admits(self.ceiling, held, ticket.prompt_tokens):
+                    continue
+                full = fullness(self.ceiling, held)
+            key = (full, self.work(name), place.holding.running, name)
             if best_key is None or key < best_key:
                 best, best_key = place, key
         return best

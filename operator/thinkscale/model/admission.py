@@ -67,6 +67,31 @@ def admits(ceiling: Ceiling, held: Held, prompt_tokens: float) -> bool:
     return step <= ceiling.step_limit_seconds * (1 - share)
 
 
+def shared(ceiling: Ceiling, gateways: int) -> Ceiling:
+    """One gateway's part of the ceiling, where `gateways` share the replicas and each counts its
+    own requests alone: the others hold as much as it does.
+
+    8 seats and 90,000 KV tokens for 3 gateways are 3 seats (rounded up: everybody has one) and
+    30,000 tokens; what a request of its own adds to the step counts threefold, the base once.
+    """
+    if gateways <= 1:
+        return ceiling
+    step, kv = ceiling.step_time, ceiling.kv_tokens
+    return Ceiling(
+        seats=math.ceil(ceiling.seats / gateways),
+        kv_tokens=None if kv is None else max(1, kv // gateways),
+        step_time=None
+        if step is None
+        else StepTime(
+            base_seconds=step.base_seconds,
+            sequence_seconds=step.sequence_seconds * gateways,
+            context_token_seconds=step.context_token_seconds * gateways,
+            prompt_token_seconds=step.prompt_token_seconds * gateways,
+        ),
+        step_limit_seconds=ceiling.step_limit_seconds,
+    )
+
+
 def fullness(ceiling: Ceiling, held: Held) -> float:
     """How full a replica is, 0 to about 1: the scarcer of seats and KV cache. Requests go to the
     replica with the least.

@@ -182,8 +182,6 @@ class GatewaySignals(Wire):
     service: str
     """NAMESPACE/NAME of the ReasoningService."""
     uptime_seconds: float
-    directive_id: str | None = None
-    """The directive in force, for who reads the signals; the operator does not act on it yet."""
     phases: PhaseCounts = PhaseCounts()
     held: Count = 0
     """Of the queued: held at the gateway, sent to no replica yet."""

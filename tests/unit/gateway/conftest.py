@@ -157,11 +157,9 @@ class Setup:
         self._order()
         await self.configure(**fields)
         await self.until(
-            lambda s: (
-                {n for n, r in s["replicas"].items() if r["ready"]} == set(replicas)
-                and s["directiveId"] == f"order-{self.orders}"
-            )
+            lambda s: {n for n, r in s["replicas"].items() if r["ready"]} == set(replicas)
         )
+        await self.ordered()
 
     async def configure(self, **fields: Any) -> None:
         """Write another configuration, and wait until it is in force."""
@@ -181,7 +179,21 @@ class Setup:
         """Write another directive, and wait until it is in force."""
         self.orders += 1
         self._order(**fields)
-        await self.until(lambda s: s["directiveId"] == f"order-{self.orders}")
+        await self.ordered()
+
+    async def ordered(self, directive: str = "") -> None:
+        """Wait until this directive (or the last one written) is in force."""
+        line = f'id="{directive or f"order-{self.orders}"}"'
+        deadline = time.monotonic() + 5
+        while line not in await self.metrics():
+            assert time.monotonic() < deadline, f"not in force: {line}"
+            await asyncio.sleep(0.02)
+
+    async def metrics(self) -> str:
+        """The gateway's page for Prometheus."""
+        async with self.session.get(self.gateway.admin + "/metrics") as response:
+            assert response.status == 200
+            return await response.text()
 
     def _order(self, **fields: Any) -> None:
         order = {"id": f"order-{self.orders}", **fields}

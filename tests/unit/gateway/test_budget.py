@@ -36,23 +36,55 @@ def test_a_natural_end_exactly_at_the_limit_is_natural(limit: int) -> None:
 
 
 @given(sizes=chunks, at=st.integers(0, 20), lowered=st.integers(0, 40))
-def test_a_budget_lowered_in_flight_cuts_at_the_next_token(
+def test_a_budget_lowered_in_flight_cuts_at_the_next_token_and_never_under_the_minimum(
     sizes: list[int], at: int, lowered: int
 ) -> None:
-    machine = BudgetMachine(limit=1000, declared=1000, minimum=3)
-    sent = 0
+    machine = BudgetMachine(limit=1000, minimum=3)
+    sent, lowers = 0, False
     for index, size in enumerate(sizes):
         if index == at:
+            lowers = machine.closable
+            assert lowers == (sent >= 3)
             machine.lower(lowered)
         verdict = machine.judge(size, 0, closed=False, finished=False)
         if verdict.action is Action.CUT:
             sent += verdict.keep
             assert machine.cut_by_load
-            assert machine.withheld_tokens == 1000 - max(3, lowered)
+            assert machine.withheld_tokens == 1000 - sent
+            assert not machine.closable
             break
         sent += size
     before = sum(sizes[:at])
-    assert sent == (min(sum(sizes), max(before, 3, lowered)) if at < len(sizes) else sum(sizes))
+    assert sent == (min(sum(sizes), max(before, 3, lowered)) if lowers else sum(sizes))
+
+
+def test_a_lowered_thought_that_ends_by_itself_with_the_next_token_is_not_cut() -> None:
+    machine = BudgetMachine(limit=1000)
+    machine.judge(500, 0, closed=False, finished=False)
+    machine.lower(400)
+    assert machine.judge(2, 0, closed=True, finished=False).action is Action.PASS
+    assert machine.ended
+    assert not machine.cut
+    assert not machine.cut_by_load
+
+
+def test_a_cut_at_the_declared_budget_is_not_put_down_to_load() -> None:
+    machine = BudgetMachine(limit=10)
+    machine.lower(700)
+    machine.judge(20, 0, closed=False, finished=False)
+    assert machine.cut
+    assert not machine.cut_by_load
+    assert machine.withheld_tokens == 0
+
+
+def test_load_closes_no_thought_whose_answer_would_not_follow() -> None:
+    assert not BudgetMachine(limit=10, stops=True).closable
+    assert not BudgetMachine(limit=10, can_force=False).closable
+    assert not BudgetMachine(limit=None).closable
+    blind = BudgetMachine(limit=10)
+    assert blind.closable
+    blind.observe_only()
+    assert not blind.closable
 
 
 @given(minimum=st.integers(1, 30), ends=st.lists(st.integers(1, 10), min_size=8, max_size=8))

@@ -276,23 +276,3 @@ async def test_client_that_asks_for_ids_and_running_usage_gets_them(setup: Any) 
     assert running[-1] == answer.usage["completion_tokens"]
     ids = [c.get("token_ids") or [] for e in answer.events for c in e["choices"]]
     assert sum(len(i) for i in ids[:11]) == 10
-
-
-async def test_load_lowers_the_budget_of_requests_that_think_already(setup: Any) -> None:
-    import asyncio
-    from datetime import UTC, datetime, timedelta
-
-    await setup.arrange("a", maxTokens=5000, seatsPerReplica=1)
-    rule = {
-        "maxTokens": 5000, "floorTokens": 50, "loadLow": 1.0, "loadHigh": 2.0,
-        "until": (datetime.now(UTC) + timedelta(seconds=60)).isoformat(),
-    }  # fmt: skip
-    task = asyncio.create_task(setup.stream(**chat(4900, 3)))
-    await setup.until(lambda s: s["counters"]["thinkingTokens"] and s["phases"]["thinking"] == 1)
-    await setup.direct(budget={**rule, "loadLow": 0.1, "loadHigh": 0.5, "reachesInFlight": True})
-    answer = await task
-    assert 50 <= len(answer.thinking.split()) < 4000
-    assert len(answer.content.split()) == 3
-    signals = await setup.signals()
-    assert signals["budget"]["cutByLoad"] >= 1
-    assert signals["budget"]["withheldTokens"] >= 4950

@@ -262,7 +262,7 @@ async def test_a_held_client_that_goes_away_leaves_the_queue(setup: Any) -> None
 
 async def test_the_admission_ceiling_holds_the_rest_at_the_gateway(setup: Any) -> None:
     await setup.arrange("a")
-    await setup.direct(admissionCeiling=2)
+    await setup.direct(ceiling={"seats": 2})
     streams = [asyncio.create_task(setup.stream(**chat(150, 3))) for _ in range(5)]
     signals = await setup.until(lambda s: s["held"] == 3)
     assert (

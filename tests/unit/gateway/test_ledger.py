@@ -24,7 +24,7 @@ def play(ledger: Ledger, move: str, flight: Flight, amount: int, now: float) -> 
     thinking, answer = flight.thinking, flight.answer
     match move:
         case "dispatch":
-            ledger.dispatch(flight, f"r{amount % 3}")
+            ledger.dispatch(flight, f"r{amount % 3}", now)
         case "hold":
             ledger.hold(flight)
         case "think" if flight.answer_begun is None:

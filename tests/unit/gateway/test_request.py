@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinkscale.engines.dialect import Route
-from thinkscale.gateway.request import RESERVED_FIELDS, BadRequest, effective_budget, parse
+from thinkscale.gateway.request import RESERVED_FIELDS, BadRequest, declared_budget, parse
 from thinkscale.model.gateway_config import GatewayConfig
 
 
@@ -23,18 +23,16 @@ def config(**fields: Any) -> GatewayConfig:
 tokens = st.one_of(st.none(), st.integers(0, 1000))
 
 
-@given(asked=tokens, maximum=tokens, default=tokens, now=tokens, minimum=st.integers(0, 300))
+@given(asked=tokens, maximum=tokens, default=tokens, minimum=st.integers(0, 300))
 def test_the_budget_is_the_least_of_all_limits_and_never_under_the_minimum(
-    asked: int | None, maximum: int | None, default: int | None, now: int | None, minimum: int
+    asked: int | None, maximum: int | None, default: int | None, minimum: int
 ) -> None:
-    budget = effective_budget(
-        asked, config(max_tokens=maximum, default_max_tokens=default, min_tokens=minimum), now
+    budget = declared_budget(
+        asked, config(max_tokens=maximum, default_max_tokens=default, min_tokens=minimum)
     )
     wished = asked if asked is not None else default
-    limits = [limit for limit in (wished, maximum, now) if limit is not None]
-    assert budget.limit == (max(minimum, min(limits)) if limits else None)
-    if budget.declared is not None and budget.limit is not None:
-        assert budget.limit <= budget.declared
+    limits = [limit for limit in (wished, maximum) if limit is not None]
+    assert budget == (max(minimum, min(limits)) if limits else None)
 
 
 @pytest.mark.parametrize(

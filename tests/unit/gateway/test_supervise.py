@@ -60,6 +60,6 @@ async def test_a_file_that_makes_the_source_fail_does_not_end_the_gateway(
         await asyncio.sleep(0.3)
         assert (await setup.post(**body)).status == 200
         gateway.write("directive.json", {"id": "later"})
-        await setup.until(lambda s: s["directiveId"] == "later")
+        await setup.ordered("later")
     finally:
         gateway.stop()
