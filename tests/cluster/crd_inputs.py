@@ -1,4 +1,4 @@
-"""The smallest valid ReasoningService, changes to it, and the committed CRD in a test's cluster."""
+"""The smallest valid resources, changes to them, and the committed CRDs in a test's cluster."""
 
 import copy
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from e2e.harness import ClusterClient, eventually
 
-CRD_FILE = Path(__file__).parents[2] / "crds" / "thinkscale.dev_reasoningservices.yaml"
+CRDS = Path(__file__).parents[2] / "crds"
 SMALLEST: dict[str, Any] = {
     "apiVersion": "thinkscale.dev/v1alpha1",
     "kind": "ReasoningService",
@@ -17,11 +17,17 @@ SMALLEST: dict[str, Any] = {
         "scaling": {"maxReplicas": 4},
     },
 }
+SMALLEST_POOL: dict[str, Any] = {
+    "apiVersion": "thinkscale.dev/v1alpha1",
+    "kind": "GPUPool",
+    "metadata": {"name": "p1"},
+    "spec": {"maxGPUs": 8, "members": [{"namespace": "team-a", "name": "r1"}]},
+}
 
 
-def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """The smallest service with these paths set; None removes one."""
-    made = copy.deepcopy(SMALLEST)
+def changed(changes: dict[str, Any], smallest: dict[str, Any] = SMALLEST) -> dict[str, Any]:
+    """The smallest service (or pool) with these paths set; None removes one."""
+    made = copy.deepcopy(smallest)
     for path, value in changes.items():
         *parents, last = path.split(".")
         node = made
@@ -35,8 +41,8 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def install_crd(cluster: ClusterClient) -> None:
-    """Apply the committed CRD and wait until its resources can be written."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD_FILE))
+    """Apply the committed CRDs and wait until their resources can be written."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     # NB: `kubectl wait` ends at once with an error while a brand-new CRD has no status.
-    wait = ("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD_FILE))
-    eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, 30, "CRD established")
+    wait = ("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, 30, "CRDs established")

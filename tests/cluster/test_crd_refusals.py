@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from e2e.harness import ClusterClient
-from tests.cluster.crd_inputs import changed, install_crd
+from tests.cluster.crd_inputs import SMALLEST_POOL, changed, install_crd
 
 TABLE: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     (Path(__file__).parent / "refusals.yaml").read_text()
 )
+POOL_ROWS = TABLE.pop("pools")
 ROWS = [row for rows in TABLE.values() for row in rows]
 Kubectl = Callable[..., CompletedProcess[str]]
 
@@ -24,10 +25,10 @@ def _crd(control_plane: ClusterClient) -> None:
     install_crd(control_plane)
 
 
-def whole_message(name: str, errors: list[str]) -> str:
+def whole_message(name: str, errors: list[str], kind: str = "ReasoningService") -> str:
     """What kubectl prints of these errors."""
     text = errors[0] if len(errors) == 1 else "".join(f"\n* {error}" for error in errors)
-    return f'The ReasoningService "{name}" is invalid: {text}\n'
+    return f'The {kind} "{name}" is invalid: {text}\n'
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["why"].replace(" ", "-") for row in ROWS])
@@ -43,6 +44,18 @@ def test_bad_input_is_refused_and_the_mended_one_accepted(
     assert accepted.stdout == (
         f"reasoningservice.thinkscale.dev/{good['metadata']['name']} created\n"
     )
+
+
+@pytest.mark.parametrize("row", POOL_ROWS, ids=[row["why"].replace(" ", "-") for row in POOL_ROWS])
+def test_a_bad_pool_is_refused_and_the_mended_one_accepted(
+    row: dict[str, Any], kubectl: Kubectl
+) -> None:
+    bad, good = changed(row["given"], SMALLEST_POOL), changed(row["mended"], SMALLEST_POOL)
+    refused = kubectl("apply", "-f", "-", input=json.dumps(bad), check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == whole_message("p1", row["refused"], "GPUPool")
+    accepted = kubectl("apply", "--dry-run=server", "-f", "-", input=json.dumps(good))
+    assert accepted.stdout == "gpupool.thinkscale.dev/p1 created (server dry run)\n"
 
 
 def test_the_table_has_as_many_cross_field_rules_as_promised() -> None:

@@ -66,6 +66,12 @@ class ConditionReason(StrEnum):
     CRASH_LOOPING = "CrashLooping"
     STARTUP_TOO_LONG = "StartupTooLong"
     WITHIN_LIMITS = "WithinLimits"
+    LIMIT_REACHED = "LimitReached"
+    """Of a GPUPool: somebody gets less than it wishes."""
+    MINIMUMS_EXCEED_LIMIT = "MinimumsExceedLimit"
+    """Of a GPUPool: not even the members' minimums fit."""
+    LIMIT_EXCEEDED = "LimitExceeded"
+    """Of a GPUPool: more is held than the limit allows, until replicas have drained."""
     ATTAINED = "Attained"
     MISSED = "Missed"
     UNATTAINABLE = "Unattainable"
@@ -101,7 +107,7 @@ def get(conditions: Sequence[Condition], type_: str) -> Condition | None:
 
 def put(
     conditions: Sequence[Condition],
-    type_: ConditionType,
+    type_: str,
     status: ConditionStatus | bool,
     reason: str,
     message: str,

@@ -7,55 +7,57 @@ reference cannot drift from the models. Editing one of them by hand is undone by
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from thinkscale.api import rbac, reference
-from thinkscale.api.crd import CRD_NAME, crd, schema, to_yaml
-from thinkscale.api.names import GROUP, PLURAL
+from thinkscale.api import crd, pool_crd, rbac, reference
+from thinkscale.api.crd import SERVICE
+from thinkscale.api.definition import to_yaml
+from thinkscale.api.names import GROUP
+from thinkscale.api.pool_crd import POOL
 
 NOTICE: Final = "Made by scripts/gen from operator/thinkscale/api; do not edit."
 
 
-def crd_file() -> str:
-    """The CRD for `kubectl apply`."""
-    return f"# {NOTICE}\n{to_yaml(crd())}"
+def crd_file(definition: Mapping[str, Any]) -> str:
+    """A CRD for `kubectl apply`."""
+    return f"# {NOTICE}\n{to_yaml(definition)}"
 
 
-def chart_crd() -> str:
-    """The CRD as a template of the chart: installed on demand, kept when the chart goes."""
-    name_line = f"  name: {CRD_NAME}\n"
+def chart_crd(definition: Mapping[str, Any]) -> str:
+    """A CRD as a template of the chart: installed on demand, kept when the chart goes."""
+    name_line = f"  name: {definition['metadata']['name']}\n"
     keep = (
         "  {{- if .Values.crds.keep }}\n"
         "  annotations:\n"
         "    helm.sh/resource-policy: keep\n"
         "  {{- end }}\n"
     )
-    text = to_yaml(crd())
+    text = to_yaml(definition)
     if "{{" in text:
         raise ValueError("the CRD's text would be taken for a template")
     body = text.replace(name_line, name_line + keep, 1)
     return f"{{{{- /* {NOTICE} */}}}}\n{{{{- if .Values.crds.install }}}}\n{body}{{{{- end }}}}\n"
 
 
-def chart_rules() -> str:
-    """The operator's rights, as the chart's ClusterRole includes them."""
+def chart_rules(rules: Sequence[rbac.Rule]) -> str:
+    """Rights of the operator, as the chart's roles include them."""
     lines = [f"# {NOTICE}"]
-    for rule in rbac.OPERATOR:
+    for rule in rules:
         lines += [f"# {rule.why}", to_yaml([rule.as_object()]).rstrip()]
     return "\n".join(lines) + "\n"
 
 
-def api_reference() -> str:
-    """The reference page of the resource."""
-    return reference.page(schema())
-
-
 FILES: Final[Mapping[str, Callable[[], str]]] = {
-    f"crds/{GROUP}_{PLURAL}.yaml": crd_file,
-    f"charts/thinkscale/templates/crd-{PLURAL}.yaml": chart_crd,
-    "charts/thinkscale/files/operator-rules.yaml": chart_rules,
-    "docs/reference/api.md": api_reference,
+    f"crds/{GROUP}_{SERVICE.plural}.yaml": partial(crd_file, crd.crd()),
+    f"crds/{GROUP}_{POOL.plural}.yaml": partial(crd_file, pool_crd.crd()),
+    f"charts/thinkscale/templates/crd-{SERVICE.plural}.yaml": partial(chart_crd, crd.crd()),
+    f"charts/thinkscale/templates/crd-{POOL.plural}.yaml": partial(chart_crd, pool_crd.crd()),
+    "charts/thinkscale/files/operator-rules.yaml": partial(chart_rules, rbac.OPERATOR),
+    "charts/thinkscale/files/cluster-rules.yaml": partial(chart_rules, rbac.CLUSTER),
+    "docs/reference/api.md": lambda: reference.page(SERVICE, crd.schema()),
+    "docs/reference/gpupool.md": lambda: reference.page(POOL, pool_crd.schema()),
 }
 """Path below the repository's root: what makes its text."""
 

@@ -1,16 +1,19 @@
-"""Every right that the operator has: one table, from which the chart's ClusterRole is written.
+"""Every right that the operator has: two tables, from which the chart's ClusterRoles are written.
 
 Two rules shape it. A controller may only grant what it holds itself (Kubernetes refuses the rest as
 escalation), so what the gateways' Roles need is here too. And nothing is here that no code uses:
 no secrets, no nodes, no wildcard. The operator never updates, it applies (which needs `create` as
 well as `patch`); and never deletes, as all it makes is owned and goes with its owner.
+
+What lies in no namespace is a table of its own: it is granted for the whole cluster even where the
+rest ends at some namespaces.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thinkscale.api.names import GROUP, PLURAL
+from thinkscale.api.names import GROUP, PLURAL, POOL_PLURAL
 
 READ: Final = ("get", "list", "watch")
 OWN: Final = (*READ, "create", "patch")
@@ -91,3 +94,20 @@ OPERATOR: Final[Sequence[Rule]] = (
         why="why something happened, for people",
     ),
 )
+
+CLUSTER: Final[Sequence[Rule]] = (
+    Rule(group=GROUP, resources=(POOL_PLURAL,), verbs=READ, why="GPU limits that services share"),
+    Rule(
+        group=GROUP,
+        resources=(f"{POOL_PLURAL}/status",),
+        verbs=("patch",),
+        why="how a limit is shared",
+    ),
+    Rule(
+        group="",
+        resources=("namespaces",),
+        verbs=READ,
+        why="which namespaces a GPU limit selects by their labels",
+    ),
+)
+"""Rights on what lies in no namespace."""

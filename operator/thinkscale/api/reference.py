@@ -7,22 +7,24 @@ listed under the object that they belong to.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from thinkscale.api.names import API_VERSION, KIND, SHORT_NAME
+from thinkscale.api.definition import Kind
+from thinkscale.api.names import API_VERSION
 from thinkscale.api.schema import Schema
 
 RULES_KEY: Final = "x-kubernetes-validations"
 
 
-def page(schema: Schema) -> str:
-    """The page in Markdown."""
+def page(kind: Kind, schema: Schema) -> str:
+    """The page of one kind in Markdown."""
+    scope = "" if kind.scope == "Namespaced" else ", cluster-scoped"
     parts = [
-        f"# {KIND}",
+        f"# {kind.kind}",
         "",
-        f"`{API_VERSION}`, short name `{SHORT_NAME}`. {schema['description']}",
+        f"`{API_VERSION}`, short name `{kind.short}`{scope}. {schema['description']}",
         "",
-        "This page is generated from the CRD (`scripts/gen`); `kubectl explain rsvc.spec` tells "
-        "the same. Fields in **bold** are required. Rules are checked by the API server when the "
-        "resource is applied.",
+        f"This page is generated from the CRD (`scripts/gen`); `kubectl explain {kind.short}.spec` "
+        "tells the same. Fields in **bold** are required. Rules are checked by the API server when "
+        "the resource is applied.",
         "",
     ]
     root_rules = list(_rules(schema))

@@ -24,6 +24,9 @@ from thinkscale.controller.events import EventPoster
 from thinkscale.controller.execute import Executor
 from thinkscale.controller.loop import Loop
 from thinkscale.controller.metrics import Metrics
+from thinkscale.controller.pool_status import PoolReporter
+from thinkscale.controller.pool_watches import PoolWatches
+from thinkscale.controller.pools import Pools
 from thinkscale.controller.report import Reporter
 from thinkscale.controller.schedule import Schedule
 from thinkscale.controller.store import Store
@@ -100,6 +103,8 @@ async def run(options: Options) -> None:
         source = await stack.enter_async_context(GatewaySource(schedule.want))
         store, metrics = Store(), Metrics()
         watches = Watches(kube, store, options.namespaces, schedule.want)
+        pools = Pools(store, schedule.want)
+        pool_watches = PoolWatches(kube, pools)
         applier = Applier(kube, store, metrics.wrote)
         ticker = Ticker(
             store,
@@ -108,12 +113,13 @@ async def run(options: Options) -> None:
             Executor(kube, applier, options.image),
             Reporter(kube, EventPoster(kube), metrics),
             metrics,
+            pools,
             watches.quietest_seconds,
         )
         loop = Loop(schedule, ticker, metrics)
         admin = Admin(
             metrics,
-            synced=watches.synced,
+            synced=lambda: watches.synced() and pool_watches.synced(),
             quietest_watch_seconds=watches.quietest_seconds,
             oldest_tick_seconds=loop.oldest_tick_seconds,
             services=lambda: sum(s.metadata is not None for s in store.services.values()),
@@ -123,8 +129,12 @@ async def run(options: Options) -> None:
         ready = asyncio.Event()
         await _until_first_ends(
             [
-                *(asyncio.create_task(follower) for follower in watches.followers()),
-                asyncio.create_task(_tick_when_synced(loop, watches)),
+                *(
+                    asyncio.create_task(follower)
+                    for follower in (*watches.followers(), *pool_watches.followers())
+                ),
+                asyncio.create_task(_tick_when_synced(loop, watches, pool_watches)),
+                asyncio.create_task(PoolReporter(kube, pools, metrics).run()),
                 asyncio.create_task(_watch_resources(kube, store, schedule, options, ready)),
                 asyncio.create_task(_told_to_stop(ready)),
             ]
@@ -132,9 +142,12 @@ async def run(options: Options) -> None:
         logger.info("Stopped")
 
 
-async def _tick_when_synced(loop: Loop, watches: Watches) -> None:
-    """Before everything was listed, an object that is not in the store may well exist."""
+async def _tick_when_synced(loop: Loop, watches: Watches, pools: PoolWatches) -> None:
+    """Before everything was listed, an object that is not in the store may well exist, and a limit
+    that is not known may well hold.
+    """
     await watches.all_listed()
+    await pools.all_listed()
     logger.info("Started")
     await loop.run()
 

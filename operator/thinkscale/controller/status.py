@@ -52,6 +52,8 @@ class Seen:
     """Why an SLO cannot be met by any number of replicas; empty: no such SLO."""
     scaled: LastDecision | None
     """The decision of this tick, if it changed the replicas."""
+    limited_by_pool: str = ""
+    """Why a GPU pool grants less than was wished, by its name; empty: none does."""
 
     @property
     def signals(self) -> MergedSignals | None:
@@ -209,6 +211,8 @@ def _scaling_active(seen: Seen) -> Verdict:
 
 
 def _scaling_limited(seen: Seen) -> Verdict:
+    if seen.limited_by_pool:
+        return True, LimitedBy.GPU_POOL.value, seen.limited_by_pool
     limit = seen.decision.limited_by
     if limit is LimitedBy.NONE:
         return False, ConditionReason.WITHIN_LIMITS, "No limit is in the way."

@@ -18,7 +18,9 @@ from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.controller import gather, trouble
 from thinkscale.controller.apply import Applier, Departed
 from thinkscale.controller.execute import Executor, Outcome, target_replicas
+from thinkscale.controller.judge import Before, Judge
 from thinkscale.controller.metrics import Metrics
+from thinkscale.controller.pools import Pools
 from thinkscale.controller.report import Reporter
 from thinkscale.controller.runtime import Published
 from thinkscale.controller.status import Seen, broken_status, status_of
@@ -28,8 +30,7 @@ from thinkscale.errors import SpecInvalid
 from thinkscale.kube.resources import DEPLOYMENTS
 from thinkscale.model.decision import Decision
 from thinkscale.model.reading import Value, map_reading
-from thinkscale.resources.intent import intent_of
-from thinkscale.scaling import State, attainable, decide
+from thinkscale.scaling import State, attainable
 from thinkscale.signals.source import GatewaySource
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Ticker:
         executor: Executor,
         reporter: Reporter,
         metrics: Metrics,
+        pools: Pools,
         fleet_age_seconds: Callable[[], float],
     ) -> None:
         self._store = store
@@ -75,7 +77,8 @@ class Ticker:
         self._executor = executor
         self._reporter = reporter
         self._metrics = metrics
-        self._fleet_age_seconds = fleet_age_seconds
+        self._pools = pools
+        self._judge = Judge(source, pools, fleet_age_seconds)
         self._memories: dict[str, Memory] = {}
 
     async def tick(self, key: str) -> float | None:
@@ -105,7 +108,6 @@ class Ticker:
     async def _act(self, key: str, entry: Service, service: ReasoningService) -> float:
         now = datetime.now(UTC)
         memory = self._memory(key, entry, service)
-        intent = intent_of(service)
         deployment = names.model_name(service.metadata.name)
         self._source.follow(key, gather.gateways_of(entry))
         if memory.size is None and entry.known("Deployment", deployment) is None:
@@ -114,12 +116,12 @@ class Ticker:
         found = gather.rollout_of(entry, deployment)
         if found is not None and found.replicas == memory.attempted:
             memory.size = memory.attempted
-        fleet = gather.fleet_of(entry, intent, deployment, memory.size, now)
-        observation = gather.observe(
-            fleet, self._fleet_age_seconds(), self._source.read(key), self._source.epoch
-        )
-        decision, memory.state = decide(intent, observation, memory.state, now)
+        before = Before(state=memory.state, size=memory.size, attempted=memory.attempted)
+        judged = self._judge.judge(key, entry, service, before, now)
+        intent, fleet, decision = judged.intent, judged.fleet, judged.decision
+        observation, memory.state = judged.observation, judged.state
         memory.attempted = target_replicas(decision, fleet.desired)
+        self._pools.state(key, memory.attempted)
         outcome = await self._executor.execute(
             service, entry, decision, memory.state, memory.published, fleet.desired, now
         )
@@ -150,6 +152,7 @@ class Ticker:
             troubles=tuple(troubles),
             unattainable="; ".join(finding.message for finding in findings),
             scaled=scaled,
+            limited_by_pool=judged.shared.words(key) if judged.shared else "",
         )
         wait = await self._reporter.tell(
             service.metadata,
@@ -232,6 +235,7 @@ class Ticker:
     def _forget(self, key: str, entry: Service | None) -> None:
         memory = self._memories.pop(key, None)
         self._source.forget(key)
+        self._pools.forget(key)
         if memory is not None:
             self._executor.forget(memory.uid)
             self._reporter.forget(memory.uid)

@@ -271,7 +271,7 @@ class KubeClient:
         metadata = intended["metadata"]
         return await self.request(
             "PATCH",
-            resource.path(metadata["namespace"], metadata["name"], subresource)
+            resource.path(metadata.get("namespace"), metadata["name"], subresource)
             + query(fieldManager=field_manager, force=True),
             body=intended,
             content_type=APPLY,

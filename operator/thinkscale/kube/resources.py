@@ -12,7 +12,7 @@ from thinkscale.api import names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One kind of namespaced object."""
+    """One kind of object; cluster-scoped ones are asked for without a namespace."""
 
     group: str
     """Empty for the core group."""
@@ -47,6 +47,10 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 REASONING_SERVICES: Final = Resource(
     group=names.GROUP, version=names.VERSION, plural=names.PLURAL, kind=names.KIND
 )
+GPU_POOLS: Final = Resource(
+    group=names.GROUP, version=names.VERSION, plural=names.POOL_PLURAL, kind=names.POOL_KIND
+)
+NAMESPACES: Final = _core("namespaces", "Namespace")
 DEPLOYMENTS: Final = Resource(group="apps", version="v1", plural="deployments", kind="Deployment")
 PODS: Final = _core("pods", "Pod")
 SERVICES: Final = _core("services", "Service")

@@ -5,6 +5,9 @@ server and refused credentials are all waited out, with jittered backoff and wit
 watcher that gives up leaves a process that looks alive and sees nothing. Half-open connections are
 found by silence: the API server sends a bookmark about every minute, so more than that without a
 byte is a dead peer.
+
+A kind that the API server does not know is waited for like an outage, unless it need not be
+installed: then there are no objects of it until there are.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ from typing import Final
 
 import aiohttp
 
-from thinkscale.errors import ApiError, ApiUnavailable
+from thinkscale.errors import ApiError, ApiNotFound, ApiUnavailable
 from thinkscale.kube.client import Changed, KubeClient, Listed, Object, query, said
 from thinkscale.kube.resources import Resource
 
@@ -27,6 +30,8 @@ SERVER_TIMEOUT_SECONDS: Final = (240, 300)
 """A watch is renewed after a random time in this range, so that many do not come back at once."""
 SILENCE_SECONDS: Final = 90.0
 SHORTEST_SECONDS: Final = 1.0
+UNDEFINED_SECONDS: Final = 10.0
+"""Between two looks for a kind that the API server does not know."""
 FIRST_BACKOFF_SECONDS: Final = 0.2
 LAST_BACKOFF_SECONDS: Final = 10.0
 GONE: Final = 410
@@ -47,12 +52,14 @@ class Watch:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        may_be_undefined: bool = False,
     ) -> None:
         self._kube = kube
         self._resource = resource
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._may_be_undefined = may_be_undefined
         self._version: str | None = None
         self._failures = 0
         self.heard: float | None = None
@@ -73,6 +80,14 @@ class Watch:
                 await asyncio.sleep(max(0.0, SHORTEST_SECONDS - (time.monotonic() - begun)))
             except _Expired:
                 self._version = None
+            except ApiNotFound as error:
+                self._version = None
+                if not self._may_be_undefined:
+                    await self._back_off(error)
+                    continue
+                self._hear()
+                yield Listed(items=(), resource_version="")
+                await asyncio.sleep(UNDEFINED_SECONDS)
             except ApiError as error:
                 if error.status == GONE:
                     self._version = None

@@ -65,9 +65,10 @@ def intent_of(service: ReasoningService) -> Intent:
 
 def initial_replicas(intent: Intent) -> int:
     """Replicas of a workload that does not exist yet."""
-    if intent.mode is Mode.AUTO or intent.manual_replicas is None:
-        return intent.min_replicas
-    return min(intent.manual_replicas, intent.max_replicas)
+    size = intent.min_replicas
+    if intent.mode is not Mode.AUTO and intent.manual_replicas is not None:
+        size = min(intent.manual_replicas, intent.max_replicas)
+    return size if intent.granted_replicas is None else min(size, intent.granted_replicas)
 
 
 def gateway_config_of(service: ReasoningService) -> GatewayConfig:

@@ -1,13 +1,17 @@
 """The CRD keeps the API server's rules and the house's conventions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
-from thinkscale.api.crd import crd, main, schema, to_yaml
+from thinkscale.api import pool_crd
+from thinkscale.api.cel import CelRule
+from thinkscale.api.crd import crd, main, schema
+from thinkscale.api.definition import to_yaml
+from thinkscale.api.pool import GPUPoolSpec
 from thinkscale.api.rules import OWNED_FLAGS, RULES
 from thinkscale.api.schema import Schema, node_at
 from thinkscale.api.v1alpha1 import ReasoningServiceSpec
@@ -25,19 +29,28 @@ def nodes(node: Schema, path: str) -> Iterator[tuple[str, Schema]]:
             yield from nodes(node[key], f"{path}[]" if key == "items" else f"{path}.*")
 
 
-SPEC_NODES = list(nodes(schema()["properties"]["spec"], "spec"))
-ALL_NODES = [*SPEC_NODES, *nodes(schema()["properties"]["status"], "status")]
+SPEC_NODES = [
+    *nodes(schema()["properties"]["spec"], "spec"),
+    *nodes(pool_crd.schema()["properties"]["spec"], "pool"),
+]
+STATUS_NODES = [
+    *nodes(schema()["properties"]["status"], "status"),
+    *nodes(pool_crd.schema()["properties"]["status"], "pool-status"),
+]
+ALL_NODES = [*SPEC_NODES, *STATUS_NODES]
+POOL = pool_crd.crd()["spec"]["versions"][0]
 
 
-def test_it_passes_strict_validation_and_is_small() -> None:
-    text = to_yaml(crd())
+@pytest.mark.parametrize("made", [crd(), pool_crd.crd()], ids=["service", "pool"])
+def test_it_passes_strict_validation_and_is_small(made: dict[str, Any]) -> None:
+    text = to_yaml(made)
     kubernetes_validate.validate(yaml.safe_load(text), "1.36", strict=True)
     assert len(text.encode()) < 200_000
 
 
-def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert yaml.safe_load(capsys.readouterr().out) == crd()
+    assert list(yaml.safe_load_all(capsys.readouterr().out)) == [crd(), pool_crd.crd()]
 
 
 @pytest.mark.parametrize(("path", "node"), ALL_NODES, ids=[path for path, _ in ALL_NODES])
@@ -63,7 +76,7 @@ def test_everything_in_the_spec_is_bounded_so_that_rules_stay_cheap(
 ) -> None:
     match node.get("type"):
         case "array":
-            assert node["maxItems"] <= 128
+            assert node["maxItems"] <= 512
         case "string":
             assert "enum" in node or node["maxLength"] <= 4096
         case "object" if "additionalProperties" in node:
@@ -88,6 +101,9 @@ def test_lists_that_people_patch_are_merged_by_key() -> None:
         f"{pod}.volumes": ["name"],
         "status.slos": ["name"],
         "status.conditions": ["type"],
+        "pool.members": ["namespace", "name"],
+        "pool-status.members": ["namespace", "name"],
+        "pool-status.conditions": ["type"],
     }
 
 
@@ -129,6 +145,20 @@ def test_the_models_assume_the_defaults_that_the_api_server_stores() -> None:
     )
 
 
+def test_a_pool_assumes_the_defaults_that_the_api_server_stores() -> None:
+    written = {"maxGPUs": 8, "members": [{"namespace": "team-a", "name": "r1"}]}
+    stored = with_defaults(node_at(pool_crd.schema(), "spec"), written)
+    assert stored["members"][0]["priority"] == 100
+    assert GPUPoolSpec.model_validate(stored) == GPUPoolSpec.model_validate(written)
+
+
+def test_a_pool_belongs_to_the_cluster_and_shows_how_it_is_used() -> None:
+    assert pool_crd.crd()["spec"]["scope"] == "Cluster"
+    assert [column["name"] for column in POOL["additionalPrinterColumns"]] == [
+        *("Limit", "Used", "Granted", "Wished", "Members", "Limiting", "Reason", "Age")
+    ]
+
+
 def test_kubectl_get_shows_the_columns() -> None:
     assert [column["name"] for column in VERSION["additionalPrinterColumns"]] == [
         *("Ready", "Replicas", "Desired", "GPUs", "Depth", "Backlog", "SLOs", "Reason", "Age")
@@ -138,17 +168,25 @@ def test_kubectl_get_shows_the_columns() -> None:
 
 
 def test_columns_and_scale_read_fields_that_exist() -> None:
-    paths = [*VERSION["subresources"]["scale"].values()]
-    paths += [c["jsonPath"] for c in VERSION["additionalPrinterColumns"]]
-    for path in paths:
+    scale = VERSION["subresources"]["scale"].values()
+    paths = [(schema(), path) for path in scale]
+    for root, version in ((schema(), VERSION), (pool_crd.schema(), POOL)):
+        paths += [(root, c["jsonPath"]) for c in version["additionalPrinterColumns"]]
+    for root, path in paths:
         if not path.startswith(".metadata"):
             plain = path.split("[?")[0].removeprefix(".")
-            assert node_at(schema(), plain)
+            assert node_at(root, plain)
 
 
-def test_rules_sit_at_objects_that_exist_and_point_to_fields_that_exist() -> None:
-    root = schema()
-    for path, rules in RULES.items():
+@pytest.mark.parametrize(
+    ("root", "every"),
+    [(schema(), RULES), (pool_crd.schema(), pool_crd.RULES)],
+    ids=["service", "pool"],
+)
+def test_rules_sit_at_objects_that_exist_and_point_to_fields_that_exist(
+    root: Schema, every: Mapping[str, Sequence[CelRule]]
+) -> None:
+    for path, rules in every.items():
         node = node_at(root, path) if path else root
         assert node["x-kubernetes-validations"] == [rule.as_schema() for rule in rules]
         for rule in rules:
@@ -157,7 +195,7 @@ def test_rules_sit_at_objects_that_exist_and_point_to_fields_that_exist() -> Non
 
 
 def test_every_message_offers_a_mend() -> None:
-    for rules in RULES.values():
+    for rules in (*RULES.values(), *pool_crd.RULES.values()):
         for rule in rules:
             mends = (":", "needs", "example", "must be hf://")
             assert any(word in rule.message for word in mends), rule.message

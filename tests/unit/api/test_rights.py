@@ -2,7 +2,7 @@
 
 import pytest
 
-from thinkscale.api.rbac import OPERATOR
+from thinkscale.api.rbac import CLUSTER, OPERATOR
 from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.resources.gateway import GatewayImage, gateway_objects
 
@@ -10,9 +10,21 @@ PAIRS = {(rule.group, resource) for rule in OPERATOR for resource in rule.resour
 
 
 def test_no_wildcards_and_nothing_twice() -> None:
-    assert "*" not in {part for pair in PAIRS for part in pair}
-    assert all("*" not in rule.verbs for rule in OPERATOR)
-    assert len(PAIRS) == sum(len(rule.resources) for rule in OPERATOR)
+    every = [*OPERATOR, *CLUSTER]
+    pairs = {(rule.group, resource) for rule in every for resource in rule.resources}
+    assert "*" not in {part for pair in pairs for part in pair}
+    assert all("*" not in rule.verbs for rule in every)
+    assert len(pairs) == sum(len(rule.resources) for rule in every)
+
+
+def test_for_the_whole_cluster_it_reads_pools_and_namespaces_and_says_how_a_pool_is_shared() -> (
+    None
+):
+    assert {(r, rule.verbs) for rule in CLUSTER for r in rule.resources} == {
+        ("gpupools", ("get", "list", "watch")),
+        ("gpupools/status", ("patch",)),
+        ("namespaces", ("get", "list", "watch")),
+    }
 
 
 @pytest.mark.parametrize("resource", ["secrets", "nodes", "namespaces", "pods/exec", "pods/log"])
@@ -30,7 +42,7 @@ def test_the_spec_is_never_written_only_the_status() -> None:
 
 
 def test_every_right_says_what_it_is_for() -> None:
-    assert all(rule.why for rule in OPERATOR)
+    assert all(rule.why for rule in (*OPERATOR, *CLUSTER))
 
 
 def test_the_operator_holds_all_that_it_grants_to_a_gateway() -> None:

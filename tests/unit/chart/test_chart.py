@@ -11,7 +11,7 @@ import yaml
 
 from e2e.harness import assets
 from thinkscale import __version__
-from thinkscale.api import rbac
+from thinkscale.api import pool_crd, rbac
 from thinkscale.api.crd import crd
 from thinkscale.api.v1alpha1 import ReasoningService
 
@@ -20,6 +20,7 @@ KUBERNETES = "1.36"
 IMAGE = {"image.repository": "registry.example/thinkscale", "image.tag": "dev"}
 NAME = "ts-thinkscale"
 CRD = ("CustomResourceDefinition", "reasoningservices.thinkscale.dev")
+POOL_CRD = ("CustomResourceDefinition", "gpupools.thinkscale.dev")
 Objects = dict[tuple[str, str], dict[str, Any]]
 
 
@@ -85,9 +86,12 @@ def test_by_default_it_makes_these_objects_and_no_others(helm: str) -> None:
         ("ServiceAccount", NAME),
         ("ClusterRole", NAME),
         ("ClusterRoleBinding", NAME),
+        ("ClusterRole", f"{NAME}-cluster"),
+        ("ClusterRoleBinding", f"{NAME}-cluster"),
         ("ClusterRole", f"{NAME}-view"),
         ("ClusterRole", f"{NAME}-edit"),
         CRD,
+        POOL_CRD,
     }
 
 
@@ -195,12 +199,26 @@ def test_with_watched_namespaces_the_rights_end_there(helm: str) -> None:
     assert "--namespaces=team-a,team-b" in container(objects)["args"]
 
 
+@pytest.mark.parametrize("namespaces", [[], ["team-a"]], ids=["everywhere", "some"])
+def test_what_lies_in_no_namespace_is_read_in_either_case(helm: str, namespaces: list[str]) -> None:
+    objects = objects_of(helm, {"watchNamespaces": namespaces})
+    name = f"{NAME}-cluster"
+    rules = [rule.as_object() for rule in rbac.CLUSTER]
+    assert objects["ClusterRole", name]["rules"] == rules
+    assert objects["ClusterRoleBinding", name]["roleRef"]["name"] == name
+
+
 def test_the_crd_is_the_code_s_and_stays_when_the_chart_goes(helm: str) -> None:
     made = objects_of(helm, {})[CRD]
     assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
     assert made == crd()
     assert objects_of(helm, {"crds.keep": False})[CRD] == crd()
     assert CRD not in objects_of(helm, {"crds.install": False})
+
+
+def test_so_is_the_pool_s(helm: str) -> None:
+    assert objects_of(helm, {"crds.keep": False})[POOL_CRD] == pool_crd.crd()
+    assert POOL_CRD not in objects_of(helm, {"crds.install": False})
 
 
 def test_people_s_own_roles_cover_the_resource_unless_told_not_to(helm: str) -> None:

@@ -13,6 +13,7 @@ from thinkscale.controller.apply import Applier
 from thinkscale.controller.events import EventPoster
 from thinkscale.controller.execute import Executor
 from thinkscale.controller.metrics import Metrics
+from thinkscale.controller.pools import Pools
 from thinkscale.controller.report import Reporter
 from thinkscale.controller.store import Store
 from thinkscale.controller.tick import Ticker
@@ -99,6 +100,7 @@ class Process:
             Executor(kube, applier, GatewayImage(reference="i:1", pull_policy="Never")),
             Reporter(kube, EventPoster(kube), metrics),
             metrics,
+            Pools(self.store, lambda key: None),
             lambda: 0.0,
         )
 

@@ -50,6 +50,7 @@ async def serve() -> AsyncIterator[Serve]:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "FIRST_BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(watching, "SHORTEST_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "UNDEFINED_SECONDS", 0.01)
 
 
 def config_map(name: str, version: int) -> dict[str, Any]:
@@ -295,3 +296,26 @@ def test_a_refusal_keeps_the_servers_words(status: int, kind: type[ApiError]) ->
 def test_a_refusal_that_is_not_json_still_says_something() -> None:
     assert str(error_of(502, "Bad Gateway", "<html>")) == "<html>"
     assert str(error_of(502, "Bad Gateway", "")) == "Bad Gateway"
+
+
+async def test_a_kind_that_need_not_be_installed_has_no_objects_until_it_is(serve: Serve) -> None:
+    asked = 0
+
+    async def defined_late(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            return web.Response(status=404, text="404 page not found")
+        return listing(7, config_map("a", 7))
+
+    client = await serve(defined_late)
+    watch = watching.Watch(client, CONFIG_MAPS, may_be_undefined=True)
+    found = []
+    async with asyncio.timeout(5):
+        async for listed in watch.events():
+            assert isinstance(listed, Listed)
+            found.append(len(listed.items))
+            assert watch.heard is not None
+            if listed.items:
+                break
+    assert found == [0, 0, 1]
