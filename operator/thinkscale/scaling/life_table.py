@@ -76,7 +76,7 @@ def half_life_seconds(rate_per_second: float | None) -> float:
     """Half of what is known is forgotten in the time of 1,400 requests, so that about 2,000 are
     remembered; two minutes to an hour.
 
-    8 requests a second: .7 * 2,000 / 8 = 175 s.
+    8 requests a second: ln 2·2,000/8 = 173 s.
     """
     if not rate_per_second or rate_per_second <= 0:
         return LONGEST_HALF_LIFE_SECONDS

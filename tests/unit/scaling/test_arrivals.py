@@ -1,0 +1,139 @@
+"""The rate of arrivals: its memory, its change-point, its trend."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinkscale.scaling import arrivals
+from thinkscale.scaling.arrivals import Arrivals
+
+HORIZON = 255.0
+
+
+def fed(
+    rates: list[tuple[float, float]], *, step: float = 15.0, seed: int | None = None
+) -> tuple[Arrivals, list[float]]:
+    """Arrivals of (seconds, rate) after each other; Poisson with a seed, even without. Returns what
+    is known, and the rate after each look.
+    """
+    rng = random.Random(seed)
+    known, now, total, seen = Arrivals(), 0.0, 0.0, []
+    known = arrivals.observe(known, now, 0, HORIZON)
+    for seconds, rate in rates:
+        end = now + seconds
+        while now < end - 1e-9:
+            now += step
+            mean = rate * step
+            total += mean if seed is None else max(0.0, round(rng.gauss(mean, mean**0.5)))
+            known = arrivals.observe(known, now, round(total), HORIZON)
+            seen.append(arrivals.rate(known) or 0.0)
+    return known, seen
+
+
+def test_the_rate_is_what_came_over_the_time_both_discounted():
+    known = Arrivals(at=0.0, base_seconds=50.0, base_count=300.0, samples=((15.0, 100.0),))
+    assert arrivals.rate(known) == pytest.approx(6.15, abs=0.01)
+    assert arrivals.rate(Arrivals()) is None
+    assert arrivals.rate(Arrivals(at=0.0, open=(5.0, 40.0))) is None
+
+
+def test_a_steady_rate_is_known_to_a_few_percent():
+    _, seen = fed([(3600.0, 8.0)], seed=3)
+    late = seen[60:]
+    assert sum(late) / len(late) == pytest.approx(8.0, rel=0.01)
+    assert max(abs(rate - 8.0) for rate in late) < 1.0
+
+
+def test_a_step_is_seen_whole_after_one_sample_and_marked():
+    known, seen = fed([(1800.0, 3.0), (15.0, 15.0)])
+    assert seen[-1] == pytest.approx(15.0, rel=0.01)
+    assert known.jumped_at == 1815.0
+    known, seen = fed([(1800.0, 15.0), (30.0, 3.0)])
+    assert seen[-1] == pytest.approx(3.0, rel=0.01)
+    assert known.jumped_at is None
+
+
+def test_a_step_out_of_silence_is_seen():
+    _, seen = fed([(1800.0, 0.0), (15.0, 3.0)])
+    assert seen[-1] == pytest.approx(3.0, rel=0.01)
+
+
+def test_the_surprise_of_a_count_is_a_likelihood_ratio():
+    assert arrivals.surprise(225, 45, 1.0) == pytest.approx(182, abs=1)
+    assert arrivals.surprise(60, 45, 1.0) == pytest.approx(2.3, abs=0.1)
+    assert arrivals.surprise(0, 45, 1.0) == 45
+    assert arrivals.surprise(225, 45, 4.0) == pytest.approx(45.5, abs=0.5)
+
+
+def test_poisson_noise_of_a_day_is_hardly_ever_taken_for_a_change():
+    rng, changes = random.Random(11), 0
+    known, total = arrivals.observe(Arrivals(), 0.0, 0, HORIZON), 0
+    for i in range(1, 5760):
+        total += max(0, round(rng.gauss(90, 90**0.5)))
+        known = arrivals.observe(known, 15.0 * i, total, HORIZON)
+        changes += (
+            known.base_seconds == 0.0
+            and i > 20
+            and len(known.samples) <= 8
+            and (known.trend == 0.0)
+        )
+    assert changes <= 2
+
+
+def test_clumps_raise_the_dispersion_and_are_no_change():
+    rng = random.Random(2)
+    known, total = arrivals.observe(Arrivals(), 0.0, 0, HORIZON), 0
+    for i in range(1, 800):
+        total += max(0, round(rng.gauss(90, 3 * 90**0.5)))
+        known = arrivals.observe(known, 15.0 * i, total, HORIZON)
+    assert known.dispersion > 2.5
+
+
+def test_a_trend_is_followed_by_seven_tenths_and_bounded():
+    known = Arrivals(at=0.0, samples=((100.0, 800.0),), trend=0.01)
+    assert arrivals.forecast(known, 200.0) == pytest.approx(9.4)
+    steep = Arrivals(at=0.0, samples=((100.0, 600.0),), trend=5.0)
+    assert arrivals.forecast(steep, 100.0) == pytest.approx(6 + 0.7 * 0.01 * 100)
+    falling = Arrivals(at=0.0, samples=((100.0, 600.0),), trend=-5.0)
+    assert arrivals.forecast(falling, 100.0) == pytest.approx(6 - 0.7 * 0.005 * 100)
+    assert arrivals.forecast(falling, 1e9) == 0.0
+    assert arrivals.forecast(Arrivals(), 10.0) is None
+
+
+def test_a_ramp_is_learnt_as_a_trend():
+    known = arrivals.observe(Arrivals(), 0.0, 0, HORIZON)
+    total = 0.0
+    for i in range(1, 241):
+        total += 15.0 * (5.0 + 0.001 * 15 * i)
+        known = arrivals.observe(known, 15.0 * i, round(total), HORIZON)
+    assert known.trend == pytest.approx(0.001, rel=0.1)
+
+
+def test_a_fleet_that_starts_quickly_forgets_quickly():
+    assert arrivals.time_scale(255.0) == 1.0
+    assert arrivals.time_scale(35.0) == pytest.approx(0.137, abs=0.001)
+    assert arrivals.time_scale(1.0) == 0.1
+    assert arrivals.time_scale(9999.0) == 1.0
+
+
+def test_a_gap_or_a_fall_of_the_total_is_a_new_beginning_and_forgets_nothing():
+    known, _ = fed([(600.0, 8.0)])
+    for at, total in ((known.at + 300.0, 99_999), (known.at + 15.0, 3)):
+        again = arrivals.observe(known, at, total, HORIZON)
+        assert arrivals.rate(again) == arrivals.rate(known)
+        assert again.counted == total
+    assert arrivals.observe(known, known.at - 1.0, 5, HORIZON) is known
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rates=st.lists(st.floats(0.1, 30.0), min_size=1, max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_how_often_one_looks_hardly_matters(rates: list[float], seed: int):
+    phases = [(900.0, rate) for rate in rates]
+    seldom, _ = fed(phases, step=15.0)
+    often, _ = fed(phases, step=1.0)
+    assert arrivals.rate(often) == pytest.approx(arrivals.rate(seldom), rel=0.06, abs=0.05)
