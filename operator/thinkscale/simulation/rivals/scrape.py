@@ -136,7 +136,7 @@ class History:
         """Keep it, if there is one, and let go what is older than the window."""
         if scrape is not None:
             last = self._scrapes[-1] if self._scrapes else None
-            if last and (last.epoch != scrape.epoch or last.arrivals > scrape.arrivals):
+            if last is not None and _began_anew(last, scrape):
                 self._scrapes.clear()
             if not self._scrapes or scrape.at_seconds > self._scrapes[-1].at_seconds:
                 self._scrapes.append(scrape)
@@ -227,6 +227,17 @@ class History:
         if not self._scrapes:
             return None
         return sum(scrape.in_flight for scrape in self._scrapes) / len(self._scrapes)
+
+
+def _began_anew(before: Scrape, after: Scrape) -> bool:
+    return before.epoch != after.epoch or any(
+        old > new
+        for old, new in (
+            (before.arrivals, after.arrivals),
+            (before.ended, after.ended),
+            (before.prompt_tokens, after.prompt_tokens),
+        )
+    )
 
 
 def _difference(before: Sequence[int], after: Sequence[int]) -> list[int]:

@@ -90,7 +90,7 @@ def analyze(
     floor(1.54) = 1 fewer.
     """
     each = statistics.median(capacities)
-    if each <= 0:
+    if each < 1:
         return current
     required = demand_tokens / up - current * each
     if required > 0:
