@@ -49,6 +49,7 @@ Service.
 CONFIG_KEY: Final = "config.json"
 DIRECTIVE_KEY: Final = "directive.json"
 STATE_KEY: Final = "state.json"
+DEBT_KEY: Final = "debt.json"
 
 
 def model_name(service: str) -> str:

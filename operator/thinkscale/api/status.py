@@ -23,6 +23,15 @@ class SloStatus(Resource):
     """Share of requests that met the limit over the objective's window."""
 
 
+class QualityDebt(Resource):
+    """What load has cost in quality over the last day."""
+
+    requests_cut: int
+    """Requests whose thinking load has cut short."""
+    tokens_withheld: int
+    """Thinking tokens that the declared budget would have left them, at most."""
+
+
 class LastDecision(Resource):
     """The last decision that changed something, in the words of events and logs."""
 
@@ -88,6 +97,8 @@ class ReasoningServiceStatus(Resource):
     """Seconds from a decision to a ready replica, as learnt."""
     first_answer_p95_milliseconds: int | None = None
     """95th percentile of the time to the first answer token, of late."""
+    quality_debt: QualityDebt | None = None
+    """Requests that load has cut over the last day; absent: it may cut none."""
     slos: Annotated[
         tuple[SloStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = ()

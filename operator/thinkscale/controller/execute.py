@@ -16,6 +16,7 @@ from thinkscale.api import names
 from thinkscale.api.conditions import ConditionReason
 from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.controller.apply import Applier, Leaving, NameConflict, Wish, wish
+from thinkscale.controller.debt import Debt
 from thinkscale.controller.runtime import Published, next_publication
 from thinkscale.controller.store import Service
 from thinkscale.controller.trouble import Trouble
@@ -95,6 +96,7 @@ class Executor:
         entry: Service,
         decision: Decision,
         state: State,
+        debt: Debt,
         published: Published,
         live: int,
         now: datetime,
@@ -114,6 +116,7 @@ class Executor:
             config=gateway_config_of(service),
             directive=decision.directive,
             state=state.to_json(),
+            debt=debt,
             acting=acting,
             now=now,
         )

@@ -3,7 +3,7 @@ a restart would miss.
 
 The configuration goes out at once, and so does a directive that orders something else: another
 cordon, another floor, a brown-out that begins or must end. What the law learns moves with every
-tick, and is news only when it has moved far: coefficients by a fiftieth, the allowance by a tenth.
+tick, and is news only when it has moved far: coefficients by 3 %, the allowance by a tenth.
 The brown-out's deadline is pushed ahead when half of it has passed. The law's state is written
 before anything is done on its strength, else at most twice a minute; what is written then is the
 newest of all.
@@ -17,11 +17,12 @@ from typing import Any, Final
 import orjson
 
 from thinkscale.api import names
+from thinkscale.controller.debt import Debt, from_json, to_json
 from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
 
 RENEW_WITHIN: Final = timedelta(seconds=30)
-FAR: Final = 0.02
+FAR: Final = 0.03
 """Share by which something learnt must have moved to be worth a write."""
 FAR_CUTS: Final = 0.1
 STATE_EVERY: Final = timedelta(seconds=30)
@@ -52,6 +53,11 @@ class Published:
             return {}
         return state if isinstance(state, dict) else {}
 
+    @property
+    def debt(self) -> Debt:
+        """The quality debt so far; none, if none can be read."""
+        return from_json(self.data.get(names.DEBT_KEY, "{}"))
+
 
 def next_publication(
     before: Published,
@@ -59,6 +65,7 @@ def next_publication(
     config: GatewayConfig,
     directive: Directive,
     state: Mapping[str, Any],
+    debt: Debt,
     acting: bool,
     now: datetime,
 ) -> Published:
@@ -70,8 +77,11 @@ def next_publication(
     told = before.directive
     news = told is None or is_news(told, directive, now)
     due = before.at is None or now - before.at >= STATE_EVERY
-    memory = orjson.dumps(state).decode()
-    remember = memory != before.data.get(names.STATE_KEY) and (acting or due)
+    memory = {names.STATE_KEY: orjson.dumps(state).decode()}
+    if debt.hours:
+        memory[names.DEBT_KEY] = to_json(debt)
+    changed = any(text != before.data.get(key) for key, text in memory.items())
+    remember = changed and (acting or due)
     if ours == before.data.get(names.CONFIG_KEY) and not news and not remember:
         return before
     order = directive.model_dump_json(by_alias=True)
@@ -80,7 +90,7 @@ def next_publication(
         data={
             names.CONFIG_KEY: ours,
             names.DIRECTIVE_KEY: order if news or stale else before.data[names.DIRECTIVE_KEY],
-            names.STATE_KEY: memory,
+            **memory,
         },
         at=now,
     )
@@ -95,10 +105,7 @@ def is_news(before: Directive, after: Directive, now: datetime) -> bool:
 
 
 def _until(directive: Directive) -> datetime | None:
-    if directive.brownout is not None:
-        return directive.brownout.until
-    budget = getattr(directive, "budget", None)
-    return None if budget is None else budget.until
+    return None if directive.brownout is None else directive.brownout.until
 
 
 def _expires(before: datetime | None, after: datetime | None, now: datetime) -> bool:
@@ -110,9 +117,7 @@ def _expires(before: datetime | None, after: datetime | None, now: datetime) -> 
 
 def _said(directive: Directive) -> Any:
     """What gateways obey, without the names and times that change with every decision."""
-    said = directive.model_dump(
-        exclude={"id": True, "budget": {"until"}, "brownout": {"until", "cuts_allowed"}}
-    )
+    said = directive.model_dump(exclude={"id": True, "brownout": {"until", "cuts_allowed"}})
     if said["brownout"] is not None:
         said["brownout"]["floor_tokens"] = float(said["brownout"]["floor_tokens"])
     return said | {"cordoned": sorted(directive.cordoned)}

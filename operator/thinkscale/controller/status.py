@@ -12,7 +12,13 @@ from typing import Final
 
 from thinkscale.api import conditions, names
 from thinkscale.api.conditions import ConditionReason, ConditionStatus, ConditionType
-from thinkscale.api.status import Condition, LastDecision, ReasoningServiceStatus, SloStatus
+from thinkscale.api.status import (
+    Condition,
+    LastDecision,
+    QualityDebt,
+    ReasoningServiceStatus,
+    SloStatus,
+)
 from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.controller.known import Rollout
 from thinkscale.controller.trouble import Trouble
@@ -27,9 +33,12 @@ MOVING: Final = (
     "lead_time_seconds",
     "first_answer_p95_milliseconds",
     "effective_max_tokens",
+    "quality_debt",
     "slos",
 )
 """Fields that move all the time, and are worth a write only when they have moved far."""
+
+COUNTED: Final = tuple(name for name in MOVING if name not in ("slos", "quality_debt"))
 
 Verdict = tuple[bool | None, str, str]
 """Status (None: Unknown), reason, message."""
@@ -52,6 +61,8 @@ class Seen:
     """Why an SLO cannot be met by any number of replicas; empty: no such SLO."""
     scaled: LastDecision | None
     """The decision of this tick, if it changed the replicas."""
+    owed: tuple[int, int] = (0, 0)
+    """Thoughts that load has cut over the last day, and the tokens withheld from them."""
     limited_by_pool: str = ""
     """Why a GPU pool grants less than was wished, by its name; empty: none does."""
 
@@ -92,6 +103,7 @@ def status_of(seen: Seen, before: ReasoningServiceStatus, now: datetime) -> Reas
             SloStatus(name=name, attained_percent=f"{100 * share:.1f}")
             for name, share in sorted(seen.decision.attained.items())
         ),
+        quality_debt=_quality_debt(seen),
         last_decision=seen.scaled or before.last_decision,
         conditions=_conditions(seen, before.conditions, now),
     )
@@ -120,7 +132,11 @@ def has_moved(before: ReasoningServiceStatus, after: ReasoningServiceStatus) -> 
     """
     if before.slos != after.slos:
         return True
-    pairs = [(getattr(before, name), getattr(after, name)) for name in MOVING if name != "slos"]
+    pairs = [(getattr(before, name), getattr(after, name)) for name in COUNTED]
+    pairs += [
+        (getattr(before.quality_debt, name, None), getattr(after.quality_debt, name, None))
+        for name in QualityDebt.model_fields
+    ]
     return any(_differs(one, other) for one, other in pairs)
 
 
@@ -144,6 +160,16 @@ def _effective_max_tokens(seen: Seen) -> int | None:
     signals = seen.signals
     told = signals.budget.effective_max_tokens if signals else None
     return seen.intent.budget.max_tokens if told is None else told
+
+
+def _quality_debt(seen: Seen) -> QualityDebt | None:
+    """None where load may cut nobody and has cut nobody."""
+    cut, withheld = seen.owed
+    budget = seen.intent.budget
+    never = budget.floor_tokens == budget.max_tokens or seen.intent.truncation_allowance == 0
+    if not cut and never:
+        return None
+    return QualityDebt(requests_cut=cut, tokens_withheld=_rounded(withheld) or 0)
 
 
 def _conditions(seen: Seen, before: Sequence[Condition], now: datetime) -> tuple[Condition, ...]:
@@ -241,10 +267,12 @@ def _budget_reduced(seen: Seen) -> Verdict:
     declared, effective = seen.intent.budget.max_tokens, _effective_max_tokens(seen)
     if declared is None or effective is None:
         return False, ConditionReason.NO_BUDGET, "No thinking budget is declared."
+    cut, withheld = seen.owed
+    owed = f" In the last day {cut} requests were cut, by {withheld} tokens." if cut else ""
     if effective < declared:
-        message = f"{effective} of {declared} thinking tokens while load is high."
+        message = f"{effective} of {declared} thinking tokens while load is high.{owed}"
         return True, ConditionReason.BROWN_OUT, message
-    return False, ConditionReason.DECLARED, f"{declared} thinking tokens."
+    return False, ConditionReason.DECLARED, f"{declared} thinking tokens.{owed}"
 
 
 def _signals_available(seen: Seen) -> Verdict:

@@ -15,8 +15,9 @@ from thinkscale.api import names
 from thinkscale.api.conditions import ConditionReason
 from thinkscale.api.status import LastDecision, ReasoningServiceStatus
 from thinkscale.api.v1alpha1 import ReasoningService
-from thinkscale.controller import gather, trouble
+from thinkscale.controller import debt, gather, trouble
 from thinkscale.controller.apply import Applier, Departed
+from thinkscale.controller.debt import Debt
 from thinkscale.controller.execute import Executor, Outcome, target_replicas
 from thinkscale.controller.judge import Before, Judge
 from thinkscale.controller.metrics import Metrics
@@ -49,6 +50,7 @@ class Memory:
     uid: str
     state: State
     published: Published
+    debt: Debt
     size: int | None = None
     """Replicas last stated: restated if somebody deletes or scales the Deployment."""
     attempted: int | None = None
@@ -122,8 +124,16 @@ class Ticker:
         observation, memory.state = judged.observation, judged.state
         memory.attempted = target_replicas(decision, fleet.desired)
         self._pools.state(key, memory.attempted)
+        memory.debt = debt.observe(memory.debt, observation, now)
         outcome = await self._executor.execute(
-            service, entry, decision, memory.state, memory.published, fleet.desired, now
+            service,
+            entry,
+            decision,
+            memory.state,
+            memory.debt,
+            memory.published,
+            fleet.desired,
+            now,
         )
         memory.published, memory.size = outcome.published, outcome.replicas
         memory.attempted = None
@@ -152,6 +162,7 @@ class Ticker:
             troubles=tuple(troubles),
             unattainable="; ".join(finding.message for finding in findings),
             scaled=scaled,
+            owed=debt.owed(memory.debt, now),
             limited_by_pool=judged.shared.words(key) if judged.shared else "",
         )
         wait = await self._reporter.tell(
@@ -183,7 +194,10 @@ class Ticker:
             ours = known is not None and known.owner_uid == uid
             published = Published(data=known.data if known is not None and ours else {})
             memory = Memory(
-                uid=uid, published=published, state=State.from_json(dict(published.state))
+                uid=uid,
+                published=published,
+                state=State.from_json(dict(published.state)),
+                debt=published.debt,
             )
             self._memories[key] = memory
         return memory

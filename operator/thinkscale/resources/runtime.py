@@ -12,7 +12,8 @@ from thinkscale.resources.objects import Object, owned
 
 
 def runtime_config_map(service: ReasoningService, data: Mapping[str, str]) -> Object:
-    """The ConfigMap with these texts under `config.json`, `directive.json` and `state.json`."""
+    """The ConfigMap with these texts under `config.json`, `directive.json`, `state.json` and
+    `debt.json`."""
     head = owned(
         service,
         "v1",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from thinkscale.api import names
+from thinkscale.controller.debt import Debt
 from thinkscale.controller.runtime import Published, next_publication
 from thinkscale.model.admission import Ceiling
 from thinkscale.model.brownout import BrownoutRule, Carried
@@ -49,6 +50,7 @@ def publish(
     config: GatewayConfig = CONFIG,
     directive: Directive | None = None,
     state: dict[str, Any] | None = None,
+    debt: Debt | None = None,
     acting: bool = False,
 ) -> Published:
     return next_publication(
@@ -56,6 +58,7 @@ def publish(
         config=config,
         directive=directive or order(),
         state=state or {"a": 1},
+        debt=debt or Debt(),
         acting=acting,
         now=NOW + timedelta(seconds=seconds),
     )
@@ -173,6 +176,16 @@ def test_the_laws_state_is_written_rarely_but_always_before_acting(first: Publis
     assert publish(first, 10, state={"a": 2}) is first
     assert publish(first, 10, state={"a": 2}, acting=True).state == {"a": 2}
     assert publish(first, 31, state={"a": 2}).state == {"a": 2}
+
+
+def test_the_quality_debt_is_kept_beside_it() -> None:
+    owing = Debt(epoch="e", cut=3, withheld=900, hours=((5, 3, 900),))
+    first = publish(Published(data={}), debt=Debt(epoch="e", cut=3))
+    assert names.DEBT_KEY not in first.data, "nothing is owed"
+    assert publish(first, 10, debt=owing) is first
+    kept = publish(first, 31, debt=owing)
+    assert kept.debt == owing
+    assert Published(data={names.DEBT_KEY: "?"}).debt == Debt()
 
 
 def test_a_state_that_is_written_leaves_the_same_directive_its_name(first: Published) -> None:

@@ -194,6 +194,11 @@ def test_every_condition_is_always_there() -> None:
         (seen(unattainable="never"), ConditionType.SLOS_MET, ("False", "Unattainable")),
         (seen(), ConditionType.BUDGET_REDUCED, ("False", "Declared")),
         (seen(signals(effective=300)), ConditionType.BUDGET_REDUCED, ("True", "BrownOut")),
+        (
+            seen(limited_by_pool="GPUPool h100 grants 1 of 2"),
+            ConditionType.SCALING_LIMITED,
+            ("True", "GPUPool"),
+        ),
         (seen(), ConditionType.SIGNALS_AVAILABLE, ("True", "Fresh")),
         (
             seen(replace(signals(), complete=False)),
@@ -272,3 +277,39 @@ def test_a_ripple_is_no_other_picture_and_a_fifth_is() -> None:
     assert has_moved(depth(100), depth(126))
     silent = status_of(seen(Absent(reason="none")), ReasoningServiceStatus(), NOW)
     assert has_moved(silent, depth(0)), "a number where there was none"
+
+
+def message(made: Seen, type_: ConditionType) -> str:
+    condition = get(status_of(made, ReasoningServiceStatus(), NOW).conditions, type_)
+    assert condition is not None
+    return condition.message
+
+
+def test_what_load_has_cost_is_told_with_the_budget_and_as_numbers() -> None:
+    made = seen(signals(effective=300), owed=(12, 4321))
+    debt = status_of(made, ReasoningServiceStatus(), NOW).quality_debt
+    assert debt is not None
+    assert (debt.requests_cut, debt.tokens_withheld) == (12, 4300)
+    assert message(made, ConditionType.BUDGET_REDUCED) == (
+        "300 of 1000 thinking tokens while load is high. "
+        "In the last day 12 requests were cut, by 4321 tokens."
+    )
+
+
+def test_who_allows_no_cut_owes_nothing() -> None:
+    never = seen(intent=replace(intent_of(SERVICE), truncation_allowance=0.0))
+    assert status_of(never, ReasoningServiceStatus(), NOW).quality_debt is None
+    once = replace(never, owed=(1, 10))
+    assert status_of(once, ReasoningServiceStatus(), NOW).quality_debt is not None
+
+
+def test_a_pool_that_limits_is_named() -> None:
+    words = "GPUPool h100 grants 1 of 2 wished replicas"
+    assert message(seen(limited_by_pool=words), ConditionType.SCALING_LIMITED) == words
+
+
+def test_a_debt_that_grows_is_another_picture() -> None:
+    before = status_of(seen(owed=(10, 1000)), ReasoningServiceStatus(), NOW)
+    assert not is_urgent(before, status_of(seen(owed=(20, 2000)), before, NOW))
+    assert has_moved(before, status_of(seen(owed=(20, 2000)), before, NOW))
+    assert not has_moved(before, status_of(seen(owed=(11, 1000)), before, NOW))
