@@ -74,6 +74,7 @@ def make_intent(
     startup_seconds: float = 120.0,
     budget: Budget | None = None,
     objectives: Sequence[Objective] = (FIRST_ANSWER,),
+    granted: int | None = None,
 ) -> Intent:
     """An intent of eight seats a replica, 1 to 8 replicas."""
     return Intent(
@@ -91,6 +92,7 @@ def make_intent(
         budget=budget or Budget(max_tokens=4096, floor_tokens=4096),
         answer_max_tokens=512,
         objectives=tuple(objectives),
+        granted_replicas=granted,
     )
 
 

@@ -1,5 +1,6 @@
 """What must hold whatever happens: random fleets, loads, outages and ticks, state through JSON."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from tests.unit.scaling.builders import (
     work,
 )
 from thinkscale.model.decision import Blocked, Decision, Hold, LimitedBy, Scale
-from thinkscale.model.intent import Intent, StepPolicy
+from thinkscale.model.intent import Budget, Intent, StepPolicy
 from thinkscale.model.observation import FleetView, MergedSignals, Observation, ReplicaState
 from thinkscale.model.reading import Absent, Failed, Value
 from thinkscale.model.signals import ReplicaSignals
@@ -29,6 +30,16 @@ POLICIES = st.lists(
         st.builds(percent, st.sampled_from([25, 50, 100]), st.sampled_from([10.0, 30.0, 60.0])),
     ),
     max_size=2,
+)
+
+
+BUDGETS = st.sampled_from(
+    [
+        Budget(),
+        Budget(max_tokens=4096),
+        Budget(floor_tokens=512),
+        Budget(max_tokens=4096, floor_tokens=1024),
+    ]
 )
 
 
@@ -44,6 +55,8 @@ def intents(draw: st.DrawFn) -> Intent:
         down=draw(POLICIES),
         down_window=draw(st.sampled_from([0.0, 15.0, 60.0])),
         startup_seconds=60.0,
+        budget=draw(BUDGETS),
+        granted=draw(st.sampled_from([None, None, 0, 2, 20])),
     )
 
 
@@ -168,10 +181,35 @@ STORIES = {"start": st.integers(0, 8), "happenings": st.lists(HAPPENINGS, min_si
 @settings(max_examples=40, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_replicas_stay_between_minimum_and_maximum(intent, start, happenings):
+    granted = intent.max_replicas if intent.granted_replicas is None else intent.granted_replicas
+    least = min(intent.min_replicas, granted)
     for tick in play(intent, start, happenings):
-        assert intent.min_replicas <= tick.to <= intent.max_replicas
+        assert least <= tick.to <= max(intent.max_replicas, start)
+        assert tick.to <= max(tick.fleet.desired, min(intent.max_replicas, granted))
         if not isinstance(tick.decision.replicas, Blocked):
-            assert intent.min_replicas <= tick.decision.wanted <= intent.max_replicas
+            assert least <= tick.decision.wanted <= intent.max_replicas
+
+
+@settings(max_examples=40, deadline=None)
+@given(intent=intents(), **STORIES)
+def test_a_brown_out_is_only_for_those_who_opted_in_and_never_under_the_floor(
+    intent, start, happenings
+):
+    declared = intent.budget
+    opted_in = declared.floor_tokens is not None
+    heard = None
+    for tick in play(intent, start, happenings):
+        if tick.happening.signals == "fresh" and tick.happening.fleet != "failed":
+            heard = tick.at
+        rule = tick.decision.directive.brownout
+        if not opted_in or heard is None or tick.at - heard > 60:
+            assert rule is None
+            continue
+        assert rule is not None
+        assert rule.floor_tokens >= declared.floor_tokens
+        assert rule.floor_tokens <= (declared.max_tokens or 65_536)
+        assert 0 < (rule.until - at(tick.at)).total_seconds() <= 60
+        assert all(p.budget_tokens >= declared.floor_tokens for p in rule.carried)
 
 
 @settings(max_examples=40, deadline=None)
@@ -227,7 +265,7 @@ def _bound(policies: tuple[StepPolicy, ...], ticks: list[Seen], now: float, up: 
 @settings(max_examples=60, deadline=None)
 @given(intent=intents(), **STORIES)
 def test_no_window_sees_more_change_than_its_step_policies_allow(intent, start, happenings):
-    ticks = play(intent, start, happenings)
+    ticks = play(dataclasses.replace(intent, granted_replicas=None), start, happenings)
     known = [t for t in ticks if not isinstance(t.decision.replicas, Blocked)]
     for i, tick in enumerate(known):
         if tick.to > tick.fleet.desired and intent.scale_up.policies:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.scaling.builders import make_fleet, make_intent, make_signals, percent, policy
+from tests.unit.scaling.builders import make_fleet, make_intent, make_signals, percent, policy, work
 from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Hold, LimitedBy, Reason, Scale
 
@@ -120,6 +120,37 @@ def test_the_maximum_is_never_passed_and_named_as_the_limit():
     assert decision.limited_by is LimitedBy.MAX_REPLICAS
     assert decision.message.endswith("27 carry them at 8 each; maxReplicas allows 8")
     assert Story().tick(0, 7, make_signals(queued=200)).reason is Reason.MAX_REPLICAS
+
+
+def test_a_shared_gpu_limit_is_a_maximum_of_its_own_and_named():
+    decision = Story(make_intent(granted=3)).tick(0, 3, make_signals(queued=200))
+    assert decision.replicas == Hold(at=3)
+    assert decision.reason is Reason.MAX_REPLICAS
+    assert decision.limited_by is LimitedBy.GPU_POOL
+    assert decision.message.endswith("its GPU pool leaves 3")
+    generous = Story(make_intent(granted=30)).tick(0, 8, make_signals(queued=200))
+    assert generous.limited_by is LimitedBy.MAX_REPLICAS
+    assert Story(make_intent(low=2, granted=1)).tick(0, 1, make_signals()).wanted == 1
+
+
+def test_a_grant_that_falls_drains_and_takes_nobody_from_work():
+    story = Story(make_intent(granted=2, down_window=600.0))
+    busy = {f"ready-{i}": work(5, remaining=100 * i) for i in range(4)}
+    decision = story.tick(0, 4, make_signals(thinking=20, replicas=busy))
+    assert decision.wanted == 2
+    assert decision.replicas == Hold(at=4)
+    assert decision.cordon == {"ready-0", "ready-1"}
+    assert decision.retire == ()
+
+
+def test_late_requests_expected_fall_with_every_replica():
+    story = Story(make_intent(high=6))
+    for i in range(4):
+        decision = story.tick(i * 15, 3, make_signals(thinking=20, arrivals=30 * i))
+    assert len(decision.late_rates) == 7
+    assert decision.late_rates[0] == pytest.approx(2.0, rel=0.01)
+    assert list(decision.late_rates) == sorted(decision.late_rates, reverse=True)
+    assert decision.late_rates[-1] < 0.01
 
 
 def test_a_raised_minimum_is_met_at_once_past_every_policy():
