@@ -11,7 +11,7 @@ from typing import Final
 
 from thinkscale.model.admission import Ceiling
 from thinkscale.model.brownout import BrownoutRule
-from thinkscale.model.directive import BudgetRule, Directive
+from thinkscale.model.directive import Directive
 from thinkscale.model.intent import Intent
 from thinkscale.model.queueing import QueueRule
 from thinkscale.model.step_time import StepTime
@@ -80,8 +80,6 @@ def directive(
         id=identity,
         gateways=max(1, gateways),
         cordoned=cordoned,
-        budget=BudgetRule(max_tokens=intent.budget.max_tokens),
-        admission_ceiling=seats(bounds.seats),
         ceiling=ceiling(bounds),
         queue=QueueRule(fresh_seconds=slack_seconds(intent.objectives)),
         brownout=brownout,
