@@ -35,7 +35,9 @@ class Waiting(Generic[T]):
 
 
 class FreshFirst(Generic[T]):
-    """Three lines. Order within each is that of arrival; `put` expects rising `since`."""
+    """Three lines. Those who are new wait in order of arrival (`put` expects a rising `now`);
+    those who came back, last come first.
+    """
 
     __slots__ = ("_first", "_fresh", "_late", "rule")
 
@@ -86,8 +88,9 @@ class FreshFirst(Generic[T]):
 
     def oldest_wait_seconds(self, now: float) -> float:
         """How long the oldest of all has waited; 0: nobody waits."""
-        heads = [line[0].since for line in (self._first, self._fresh, self._late) if line]
-        return now - min(heads) if heads else 0.0
+        oldest = [waiting.since for waiting in self._first]
+        oldest += [line[0].since for line in (self._fresh, self._late) if line]
+        return now - min(oldest) if oldest else 0.0
 
     def _line(self, now: float) -> deque[Waiting[T]]:
         self._age(now)
