@@ -66,6 +66,30 @@ def test_a_client_that_hangs_up_is_aborted_at_once_and_leaves_no_trace(shared: S
     assert emulator.metric("vllm:request_success_total") == before
 
 
+def test_what_a_calibration_needs_is_told_while_a_request_runs(shared: Shared) -> None:
+    """Steps, prompt tokens once their prefill is done, tokens generated: live, not at the end."""
+    emulator = shared()
+    names = (
+        "iteration_tokens_total_count",
+        "generation_tokens_total",
+        "iteration_tokens_total_sum",
+    )
+
+    def told() -> list[float]:
+        return [emulator.metric(f"vllm:{name}") for name in names]
+
+    prompts, cached = (f"vllm:prompt_tokens{kind}_total" for kind in ("", "_cached"))
+    before, prompt = told(), emulator.metric(prompts) - emulator.metric(cached)
+    opened = emulator.open_stream(CHAT, chat(**plan(5_000, 1)))
+    wait_for(lambda: told()[1] - before[1] >= 50)
+    steps, generated, computed = (now - then for now, then in zip(told(), before, strict=True))
+    opened.close()
+    prompt = emulator.metric(prompts) - emulator.metric(cached) - prompt
+    assert 50 <= generated <= steps <= generated + 3
+    assert prompt > 0
+    assert abs(computed - (prompt + generated)) <= 3
+
+
 def test_a_continuation_finds_its_prefix_in_the_cache(shared: Shared) -> None:
     emulator = shared()
     counted: dict[str, Any] = {"return_token_ids": True, "max_tokens": 300, **plan(299, 1)}

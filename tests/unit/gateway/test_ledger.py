@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkscale.gateway.flight import Flight
+from thinkscale.gateway.holding import Holding
 from thinkscale.gateway.ledger import Ledger
 from thinkscale.gateway.lifetable import LifeTable
 from thinkscale.gateway.slo import Outcome
@@ -55,6 +56,9 @@ def check(ledger: Ledger, flights: list[Flight]) -> None:
     assert phases.depth == ledger.depth
     assert sum(ledger.thinking_ages()) == phases.thinking
     assert sum(ledger.life_table.exposure_tokens) <= ledger.totals.thinking_tokens
+    assert sum(ledger.output_ages()) == phases.thinking + phases.answering
+    written = ledger.totals.thinking_tokens + ledger.totals.answer_tokens
+    assert sum(ledger.output_life_table.exposure_tokens) <= written
     totals = ledger.totals
     assert totals.arrivals == len(flights) + (
         totals.completed + totals.failed + totals.cancelled + totals.refused
@@ -78,6 +82,9 @@ def test_counts_agree_with_one_another_at_every_moment(steps: list[tuple]) -> No
     for flight in flights:
         ledger.end(flight, Outcome.COMPLETED, now)
     assert sum(ledger.life_table.exposure_tokens) == ledger.totals.thinking_tokens
+    written = ledger.totals.thinking_tokens + ledger.totals.answer_tokens
+    assert sum(ledger.output_life_table.exposure_tokens) == written
+    assert sum(ledger.output_life_table.ends) <= ledger.totals.completed
     for name in ("r0", "r1", "r2"):
         assert abs(ledger.work(name, now)) < 1e-6
         assert ledger.work(name, now + 10) == 0
@@ -124,6 +131,56 @@ def test_a_thought_that_was_cut_is_censored() -> None:
         ledger.end(flight, Outcome.COMPLETED, 2.0)
     assert sum(ledger.life_table.ends) == 1
     assert sum(ledger.life_table.exposure_tokens) == 200
+
+
+def told(ledger: Ledger, thinking: int, answer: int, *, cut: bool = False) -> Flight:
+    """A request that thought and answered that much."""
+    flight = ledger.arrive(0.0)
+    ledger.progress(flight, thinking=thinking, answer=0, began=True, answered=False, now=1.0)
+    ledger.think_ended(flight, natural=not cut)
+    ledger.progress(flight, thinking=thinking, answer=answer, began=True, answered=True, now=2.0)
+    return flight
+
+
+def test_a_finished_request_is_one_end_at_its_whole_output() -> None:
+    ledger = Ledger()
+    ledger.end(told(ledger, 100, 60), Outcome.COMPLETED, 3.0)
+    assert ledger.output_life_table.ends[bin_of(160)] == sum(ledger.output_life_table.ends) == 1
+    assert sum(ledger.output_life_table.exposure_tokens) == 160
+
+
+def test_an_output_whose_thought_was_cut_is_censored_there() -> None:
+    ledger = Ledger()
+    flight = told(ledger, 100, 60, cut=True)
+    assert ledger.output_ages()[bin_of(160)] == 1
+    ledger.end(flight, Outcome.COMPLETED, 3.0)
+    assert sum(ledger.output_life_table.ends) == 0
+    assert sum(ledger.output_life_table.exposure_tokens) == 100
+
+
+def test_an_output_that_was_broken_off_or_cancelled_is_censored() -> None:
+    ledger = Ledger()
+    for outcome in (Outcome.FAILED, Outcome.CANCELLED):
+        ledger.end(told(ledger, 100, 60), outcome, 3.0)
+    assert sum(ledger.output_life_table.ends) == 0
+    assert sum(ledger.output_life_table.exposure_tokens) == 320
+
+
+def test_what_a_replica_holds_follows_its_requests_token_by_token() -> None:
+    ledger, holding = Ledger(), Holding()
+    flight = ledger.arrive(0.0, 90)
+    holding.take(flight.prompt, 0.0, 0.0)
+    flight.holding = holding
+    ledger.prompt_told(flight, 100)
+    ledger.progress(flight, thinking=30, answer=0, began=True, answered=False, now=1.0)
+    ledger.progress(flight, thinking=30, answer=20, began=True, answered=True, now=1.0)
+    assert holding.context_tokens == flight.tokens == 150
+    ledger.progress(flight, thinking=30, answer=15, began=True, answered=True, now=1.0)
+    assert holding.context_tokens == 145  # an estimate was corrected
+    ledger.end(flight, Outcome.COMPLETED, 2.0)
+    holding.give_back(flight.tokens)
+    assert (holding.running, holding.context_tokens) == (0, 0)
+    assert (ledger.totals.arrived_prompt_tokens, ledger.totals.prompt_tokens) == (90, 100)
 
 
 def test_the_fastest_token_is_the_best_mean_of_a_request_of_some_length() -> None:

@@ -1,0 +1,103 @@
+"""What `/signals` tells the law of outputs, prompts, contexts and engines; real processes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+PLAN = "x_test_plan"
+
+
+@pytest.fixture(scope="module")
+def emulator_flags() -> list[list[str]]:
+    flags = ["--reasoning-parser", "deepseek_r1", "--a0-milliseconds", "3"]
+    return [flags, [*flags, "--ignore-native-budget"]]
+
+
+def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
+    return {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "hello " * 50}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
+        **extra,
+    }
+
+
+def grown(after: Any, before: Any) -> list[int]:
+    return [a - b for a, b in zip(after, before, strict=True)]
+
+
+async def test_whole_outputs_have_a_life_table_in_which_a_cut_thought_is_censored(
+    setup: Any,
+) -> None:
+    await setup.arrange("b", maxTokens=60)
+    before = (await setup.signals())["outputLifeTable"]
+    await asyncio.gather(setup.stream(**chat(30, 20)), setup.stream(**chat(200, 40)))
+    after = (await setup.signals())["outputLifeTable"]
+    assert sum(grown(after["ends"], before["ends"])) == 1
+    lived = sum(grown(after["exposureTokens"], before["exposureTokens"]))
+    blank = 1  # the line before an answer
+    assert lived == 30 + blank + 20 + 60, "nothing of the answer behind the cut"
+
+
+async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> None:
+    await setup.arrange("a")
+    known = await setup.stream(**chat(3, 3))
+    prompt = known.usage["prompt_tokens"]
+    before = (await setup.signals())["counters"]
+    streams = [asyncio.create_task(setup.stream(**chat(2000, 3))) for _ in range(2)]
+    signals = await setup.until(
+        lambda s: s["counters"]["thinkingTokens"] - before["thinkingTokens"] > 100
+    )
+    written = signals["counters"]["thinkingTokens"] - before["thinkingTokens"]
+    assert signals["replicas"]["a"]["contextTokens"] == 2 * prompt + written
+    assert sum(signals["outputAges"]) == 2
+    arrived = signals["counters"]["arrivedPromptTokens"] - before["arrivedPromptTokens"]
+    assert arrived == pytest.approx(2 * prompt, rel=0.25)
+    for stream in streams:
+        stream.cancel()
+    await setup.until(lambda s: s["replicas"]["a"]["contextTokens"] == 0)
+
+
+async def test_the_estimate_of_a_prompt_comes_nearer_with_each_one_seen(setup: Any) -> None:
+    await setup.arrange("a")
+    for _ in range(30):
+        answer = await setup.stream(**chat(1, 1))
+    before = (await setup.signals())["counters"]["arrivedPromptTokens"]
+    await setup.stream(**chat(1, 1))
+    estimate = (await setup.signals())["counters"]["arrivedPromptTokens"] - before
+    assert estimate == pytest.approx(answer.usage["prompt_tokens"], rel=0.15)
+
+
+async def next_reading(setup: Any, generated: int) -> Any:
+    """A scrape of the engine that was made after this call, and that knows of more tokens."""
+    known = (await setup.signals())["replicas"]["a"]["engine"]
+    generated = max(generated, known["generatedTokens"] if known else 0)
+    signals = await setup.until(
+        lambda s: (s["replicas"]["a"]["engine"] or {}).get("generatedTokens", 0) > generated
+    )
+    return signals["replicas"]["a"]["engine"]
+
+
+async def test_the_engines_steps_and_tokens_are_relayed_while_they_move(setup: Any) -> None:
+    await setup.arrange("a")
+    stream = asyncio.create_task(setup.stream(**chat(3000, 3)))
+    await setup.until(lambda s: s["phases"]["thinking"] == 1)
+    one = await next_reading(setup, 0)
+    other = await next_reading(setup, one["generatedTokens"])
+    steps = other["steps"] - one["steps"]
+    assert steps == pytest.approx(other["generatedTokens"] - one["generatedTokens"], abs=2)
+    assert other["promptTokens"] > 0
+    assert other["kvCapacityTokens"] > 0
+    stream.cancel()
+
+
+async def test_a_request_that_cannot_be_streamed_tells_its_prompt_at_its_end(setup: Any) -> None:
+    await setup.arrange("a")
+    before = (await setup.signals())["counters"]["promptTokens"]
+    body = {"model": "tiny", "prompt": ["one two", "three"], "max_tokens": 5}
+    answer = await setup.post("/v1/completions", **body)
+    grew = (await setup.signals())["counters"]["promptTokens"] - before
+    assert grew == answer.events[0]["usage"]["prompt_tokens"] > 0
