@@ -110,12 +110,11 @@ class Relay:
 
     def closable_thought(self) -> "Thought[Relay] | None":
         """The open thought, if load may close it and has not done so yet."""
-        exchange, replica = self.exchange, self.flight.replica
-        if exchange is None or replica is None or not exchange.began or self._thought_over:
+        exchange, replica, budget = self.exchange, self.flight.replica, self._budget
+        is_open = exchange is not None and exchange.began and not self._thought_over
+        if replica is None or not is_open or self._lowered or not budget.closable:
             return None
-        if self._lowered or not self._budget.closable:
-            return None
-        return Thought(self, replica, self._budget.thinking)
+        return Thought(self, replica, budget.thinking)
 
     def close_thought(self, limit: int) -> None:
         """Load closes the thought at its next token; the answer follows."""
@@ -307,7 +306,9 @@ class Relay:
         response.close()
         trim = exchange.turn.trim
         if trim is not None:
-            text = await self._text_of(replica, trim.ids, trim.text)
+            text = await self._upstream.spelled(
+                replica, self._dialect, self._config.model, trim.ids, trim.text
+            )
             await self._send(exchange.trimmed(text))
         self._gateway.ledger.budget.extended += exchange.turn.next is Next.THINK
         await self._send(exchange.turned())
@@ -323,14 +324,6 @@ class Relay:
         if response.status != 200:
             raise Broken(f"the model server refused to go on: {await response.text()}")
         return response
-
-    async def _text_of(self, replica: Replica, ids: tuple[int, ...], whole: str) -> str | None:
-        """The beginning of `whole` that these ids spell; None if that cannot be told."""
-        text = await self._upstream.detokenize(replica, self._dialect, self._config.model, ids)
-        for candidate in (text, f" {text}"):  # some tokenizers drop a leading space
-            if text is not None and candidate is not None and whole.startswith(candidate):
-                return candidate
-        return None
 
     async def _conclude(self) -> web.StreamResponse:
         exchange = self.exchange

@@ -76,15 +76,20 @@ class Upstream:
         """Replicas whose tags were asked for."""
         return set(self._tags)
 
-    async def detokenize(
-        self, replica: Replica, dialect: Dialect, model: str, ids: Sequence[int]
+    async def spelled(
+        self, replica: Replica, dialect: Dialect, model: str, ids: Sequence[int], whole: str
     ) -> str | None:
-        """The text of these ids, or None if the engine cannot tell."""
+        """The beginning of `whole` that these ids spell; None if the engine cannot tell."""
         answer = await self._side_call(
             replica, "/detokenize", dialect.detokenize_body(ids, model=model)
         )
         text = answer.get("prompt") if answer else None
-        return text if isinstance(text, str) else None
+        if not isinstance(text, str):
+            return None
+        for candidate in (text, f" {text}"):  # some tokenizers drop a leading space
+            if whole.startswith(candidate):
+                return candidate
+        return None
 
     async def _ask_tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
         texts = (THINK_OPEN, THINK_CLOSE, CLOSING, NUDGE)

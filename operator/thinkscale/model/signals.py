@@ -166,7 +166,7 @@ class BudgetSignals(Wire):
     violated: Count = 0
     """A native budget that the engine ignored or overran; the gateway made it good."""
     withheld_tokens: Count = 0
-    """The quality debt in tokens: declared minus effective budget of the thoughts cut by load (an
+    """The quality debt in tokens: declared budget minus length of the thoughts cut by load (an
     upper bound).
     """
 

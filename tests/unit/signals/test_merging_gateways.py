@@ -45,10 +45,18 @@ GATEWAYS = st.builds(
     oldest_held_seconds=COUNT.map(float),
     thinking_ages=bins(BINS),
     life_table=st.builds(LifeTableCounts, exposure_tokens=bins(BINS), ends=bins(BINS)),
+    output_ages=bins(BINS),
+    output_life_table=st.builds(LifeTableCounts, exposure_tokens=bins(BINS), ends=bins(BINS)),
     slos=st.dictionaries(
         st.sampled_from(["a", "b"]), st.builds(SloCounts, good=COUNT, bad=COUNT, overdue=COUNT)
     ),
-    counters=st.builds(Counters, arrivals=COUNT, completed=COUNT, thinking_tokens=COUNT),
+    counters=st.builds(
+        Counters,
+        arrivals=COUNT,
+        completed=COUNT,
+        thinking_tokens=COUNT,
+        arrived_prompt_tokens=COUNT,
+    ),
     ttfa_seconds=HISTOGRAMS,
     ttft_seconds=HISTOGRAMS,
     fastest_token_seconds=st.none() | st.floats(0.001, 1),
@@ -59,6 +67,7 @@ GATEWAYS = st.builds(
             ready=st.booleans(),
             cordoned=st.booleans(),
             phases=PHASES,
+            context_tokens=COUNT,
             remaining_tokens=COUNT,
         ),
     ),
@@ -88,11 +97,19 @@ def test_every_count_is_the_sum(gateways: list[GatewaySignals]) -> None:
     assert merged.counters.arrivals == sum(g.counters.arrivals for g in gateways)
     assert sum(merged.thinking_ages) == sum(sum(g.thinking_ages) for g in gateways)
     assert sum(merged.life_table.ends) == sum(sum(g.life_table.ends) for g in gateways)
+    assert sum(merged.output_ages) == sum(sum(g.output_ages) for g in gateways)
+    for count in ("ends", "exposure_tokens"):
+        outputs = sum(sum(getattr(g.output_life_table, count)) for g in gateways)
+        assert sum(getattr(merged.output_life_table, count)) == outputs
+    prompts = sum(g.counters.arrived_prompt_tokens for g in gateways)
+    assert merged.counters.arrived_prompt_tokens == prompts
     assert sum(merged.ttfa_seconds.counts) == sum(sum(g.ttfa_seconds.counts) for g in gateways)
     overdue = sum(slo.overdue for g in gateways for slo in g.slos.values())
     assert sum(slo.overdue for slo in merged.slos.values()) == overdue
     work = sum(r.remaining_tokens for g in gateways for r in g.replicas.values())
     assert sum(r.remaining_tokens for r in merged.replicas.values()) == work
+    context = sum(r.context_tokens for g in gateways for r in g.replicas.values())
+    assert sum(r.context_tokens for r in merged.replicas.values()) == context
 
 
 @given(GATEWAYS, GATEWAYS)
@@ -103,6 +120,8 @@ def test_a_gateway_that_is_gone_still_counts_but_is_not_there(
     both = merge([here, gone], Totals())
     assert merged.counters == both.counters
     assert merged.life_table == both.life_table
+    assert merged.output_life_table == both.output_life_table
+    assert merged.output_ages == here.output_ages
     assert merged.ttft_seconds == both.ttft_seconds
     assert {n: (s.good, s.bad) for n, s in merged.slos.items()} == {
         n: (s.good, s.bad) for n, s in both.slos.items()
