@@ -137,3 +137,65 @@ def test_how_often_one_looks_hardly_matters(rates: list[float], seed: int):
     seldom, _ = fed(phases, step=15.0)
     often, _ = fed(phases, step=1.0)
     assert arrivals.rate(often) == pytest.approx(arrivals.rate(seldom), rel=0.06, abs=0.05)
+
+
+def test_a_half_life_later_old_samples_and_the_base_count_half():
+    """Ten samples of 15 s lie one half-life apart: what was 120 in each counts 60 now."""
+    known = Arrivals(at=0.0, counted=0, base_seconds=100.0, base_count=800.0)
+    total = 0
+    for i in range(1, 11):
+        total += 120
+        known = arrivals.observe(known, 15.0 * i, total, HORIZON)
+    assert known.half_life_seconds == 150.0
+    assert len(known.samples) == arrivals.KEPT
+    weights = [0.5 ** (15.0 * age / 150.0) for age in range(10)]
+    assert known.base_seconds == pytest.approx(50.0 + 15 * (weights[8] + weights[9]), rel=1e-3)
+    assert known.base_count == pytest.approx(400.0 + 120 * (weights[8] + weights[9]), rel=1e-3)
+    newer = arrivals.observe(known, 165.0, total + 90, HORIZON)
+    count = 90 + sum(weights[1:8]) * 120 + 0.5**0.1 * known.base_count + 120 * 0.5**0.8
+    seconds = sum(weights[0:8]) * 15 + 0.5**0.1 * known.base_seconds + 15 * 0.5**0.8
+    assert arrivals.rate(newer) == pytest.approx(count / seconds, rel=1e-3)
+
+
+@pytest.mark.parametrize(("count", "changed"), [(200, False), (205, True)])
+def test_a_change_is_what_exceeds_twenty_five(count: int, changed: bool):
+    """120 are expected: ln(200/120)·200 - 80 = 22.2 is none, ln(205/120)·205 - 85 = 24.8 is none
+    yet, and one sample more decides.
+    """
+    known, _ = fed([(1800.0, 8.0)])
+    after = arrivals.observe(known, known.at + 15.0, known.counted + count, HORIZON)
+    assert arrivals.surprise(count, 120, 1.0) < 25
+    later = arrivals.observe(after, after.at + 15.0, after.counted + count - 25, HORIZON)
+    assert (later.base_seconds == 0.0) == changed or count == 200
+    assert (arrivals.surprise(207, 120, 1.0) > 25) is True
+    jumped = arrivals.observe(known, known.at + 15.0, known.counted + 207, HORIZON)
+    assert jumped.base_seconds == 0.0
+    assert after.base_seconds > 0.0
+
+
+def test_the_open_sample_counts_for_the_rate_and_for_the_test():
+    known, _ = fed([(1800.0, 8.0)])
+    open_one = arrivals.observe(known, known.at + 5.0, known.counted + 200, HORIZON)
+    assert open_one.samples == ()
+    assert open_one.open == (5.0, 200.0)
+    assert open_one.jumped_at == known.at + 5.0
+    closed = arrivals.observe(open_one, known.at + 15.0, known.counted + 600, HORIZON)
+    assert arrivals.rate(closed) == pytest.approx(40.0)
+
+
+def test_too_short_a_past_is_no_reference():
+    known = arrivals.observe(Arrivals(), 0.0, 0, HORIZON)
+    known = arrivals.observe(known, 15.0, 10, HORIZON)
+    known = arrivals.observe(known, 30.0, 1000, HORIZON)
+    assert known.samples == ((15.0, 10.0), (15.0, 990.0))
+    known = arrivals.observe(known, 45.0, 2000, HORIZON)
+    assert known.samples == ((15.0, 1000.0),)
+
+
+def test_the_dispersion_moves_by_a_two_hundredth_of_each_surprise():
+    known, _ = fed([(1800.0, 8.0)])
+    before = known.dispersion
+    quiet = arrivals.observe(known, known.at + 15.0, known.counted + 90, HORIZON)
+    assert quiet.dispersion == pytest.approx(before + 0.005 * (30**2 / 120 - before), rel=1e-3)
+    loud = arrivals.observe(known, known.at + 15.0, known.counted + 195, HORIZON)
+    assert loud.dispersion == pytest.approx(before + 0.005 * (16 - before), rel=1e-3)
