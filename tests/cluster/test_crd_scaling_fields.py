@@ -73,8 +73,18 @@ class Scaled:
 
     def cordoned(self) -> set[str]:
         """Replicas that the gateways were told to spare, which they do at once."""
+        return set(self.directive()["cordoned"])
+
+    def directive(self) -> dict[str, Any]:
+        """What the gateways were told."""
         data = self.fleet.get("configmap", names.runtime_name("r1"))["data"]
-        return set(json.loads(data[names.DIRECTIVE_KEY])["cordoned"])
+        directive: dict[str, Any] = json.loads(data[names.DIRECTIVE_KEY])
+        return directive
+
+    def ceiling(self) -> dict[str, Any]:
+        """What one replica may hold, as the gateways were told."""
+        ceiling: dict[str, Any] = self.directive()["ceiling"]
+        return ceiling
 
     def becomes(self, size: int) -> None:
         """Until the fleet has this size."""
@@ -228,3 +238,28 @@ def test_in_manual_a_person_sets_the_replicas(scaled: Scaled) -> None:
     scaled.becomes(3)
     scaled.change({"mode": "Auto"}, replicas=None)
     scaled.becomes(4)
+
+
+@starting(minReplicas=1)
+def test_a_known_gpu_gives_the_gateways_a_ceiling_at_once(scaled: Scaled) -> None:
+    pace = {"indicator": "TimePerOutputToken", "thresholdMilliseconds": 45, "objectivePercent": "9"}
+    model = {"uri": "hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"}
+    engine = {"maxConcurrentRequests": 128, "gpus": {"count": 2}}
+    scaled.change({}, model=model, slos=[{"name": "pace"} | pace], engine=engine)
+    eventually(lambda: scaled.size() and scaled.ceiling()["seats"] >= 128, 20, "the new engine")
+    assert scaled.ceiling().get("kvTokens") is None, "nobody knows these GPUs"
+    inputs = scaled.fleet.model()["metadata"]["annotations"][names.ROLLING_INPUTS]
+    scaled.change({}, engine={"gpus": {"product": "H100"}})
+    made = eventually(
+        lambda: scaled.size() and (c := scaled.ceiling()).get("kvTokens") and c, 20, "its cache"
+    )
+    assert made["kvTokens"] == pytest.approx(312_700, rel=0.01)
+    assert made["stepTime"]["baseSeconds"] == pytest.approx(0.0155, rel=0.03)
+    scaled.change({}, engine={"gpus": {"product": "A100-80GB"}})
+    eventually(
+        lambda: scaled.size() and scaled.ceiling()["stepTime"]["baseSeconds"] > 0.02,
+        20,
+        "a slower GPU",
+    )
+    annotations = scaled.fleet.model()["metadata"]["annotations"]
+    assert annotations[names.ROLLING_INPUTS] == inputs, "no pod rolls for it"
