@@ -104,6 +104,12 @@ class Service:
             parsed: dict[str, Any] = json.load(answer)
         return parsed
 
+    def directive(self) -> dict[str, Any]:
+        """What the gateways were told last."""
+        data = self.get("configmap", f"{NAME}-runtime")["data"]
+        told: dict[str, Any] = json.loads(data["directive.json"])
+        return told
+
     def set_slos(self, *slos: dict[str, Any], **fields: Any) -> None:
         """Promise these alone, and wait until the gateway scores them."""
         self.set({"slos": list(slos)} | fields)
@@ -252,14 +258,36 @@ def test_an_answer_ends_at_its_maximum(service: Service) -> None:
     assert service.ask(10, 5).finish_reason == "stop"
 
 
-def test_load_pushes_the_budget_to_the_floor_no_further(service: Service) -> None:
-    service.set({"thinking": {"budget": {"maxTokens": 400, "floorTokens": 100}}})
+@pytest.mark.parametrize("floor", [100, 350])
+def test_load_pushes_the_budget_to_the_floor_no_further(service: Service, floor: int) -> None:
+    budget = {"maxTokens": 400, "floorTokens": floor, "truncationAllowancePercent": "100"}
+    service.set({"thinking": {"budget": budget}})
+    eventually(
+        lambda: (service.directive()["brownout"] or {}).get("floorTokens") == floor,
+        TAKES_EFFECT_SECONDS,
+        "the rule in force",
+    )
     assert soon(service, 400).status == 200
     answers = service.ask_together(5 * SEATS, 900, 10)
-    assert {answer.status for answer in answers} == {200}
-    assert about(min(answer.thinking_tokens for answer in answers), 100)
-    assert {answer.finish_reason for answer in answers} == {"stop"}
+    assert {(answer.status, answer.finish_reason) for answer in answers} == {(200, "stop")}
+    assert floor - WITHIN_TOKENS <= min(answer.thinking_tokens for answer in answers) < 395
+
+    def told() -> bool:
+        debt = service.get("rsvc", NAME)["status"].get("qualityDebt", {})
+        return bool(debt.get("requestsCut") and debt.get("tokensWithheld"))
+
+    eventually(told, 40, "what it has cost in the status")
     assert soon(service, 400).status == 200
+
+
+def test_without_an_allowance_load_cuts_nobody(service: Service) -> None:
+    budget = {"maxTokens": 400, "floorTokens": 100, "truncationAllowancePercent": "0"}
+    service.set({"thinking": {"budget": budget}})
+    eventually(
+        lambda: service.directive()["brownout"] is None, TAKES_EFFECT_SECONDS, "no rule in force"
+    )
+    answers = service.ask_together(5 * SEATS, 900, 10)
+    assert all(about(answer.thinking_tokens, 400) for answer in answers), answers
 
 
 def test_each_indicator_is_scored_against_its_threshold(service: Service) -> None:
@@ -269,6 +297,8 @@ def test_each_indicator_is_scored_against_its_threshold(service: Service) -> Non
         slo("ttfa-loose", "TimeToFirstAnswer", 60_000),
         slo("pace", "TimePerAnswerToken", 600),
         slo("pace-tight", "TimePerAnswerToken", 1),
+        slo("output", "TimePerOutputToken", 600),
+        slo("output-tight", "TimePerOutputToken", 1),
         slo("end", "EndToEnd", 60_000),
         slo("end-tight", "EndToEnd", 600),
     )
@@ -279,6 +309,8 @@ def test_each_indicator_is_scored_against_its_threshold(service: Service) -> Non
         "ttfa-loose": (1, 0),
         "pace": (1, 0),
         "pace-tight": (0, 1),
+        "output": (1, 0),
+        "output-tight": (0, 1),
         "end": (1, 0),
         "end-tight": (0, 1),
     }

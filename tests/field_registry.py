@@ -23,11 +23,14 @@ FIELDS: Final[dict[str, str]] = {
     for part in ("spec.model", "spec.engine")
     for path, _ in leaves(node_at(schema(), part), part)
 } | {
+    "spec.engine.gpus.product": SCALE + "test_a_known_gpu_gives_the_gateways_a_ceiling_at_once",
     "spec.replicas": SCALE + "test_in_manual_a_person_sets_the_replicas",
     "spec.thinking.budget.maxTokens": LIVE + "test_a_thought_ends_at_the_maximum_and_is_answered",
     "spec.thinking.budget.minTokens": LIVE + "test_a_wish_below_the_minimum_is_raised_to_it",
     "spec.thinking.budget.floorTokens": LIVE
     + "test_load_pushes_the_budget_to_the_floor_no_further",
+    "spec.thinking.budget.truncationAllowancePercent": LIVE
+    + "test_without_an_allowance_load_cuts_nobody",
     "spec.thinking.budget.onExhausted": LIVE + "test_a_thought_that_must_stop_gets_no_answer",
     "spec.thinking.defaultMaxTokens": LIVE + "test_who_asks_for_nothing_gets_the_default",
     "spec.answer.maxTokens": LIVE + "test_an_answer_ends_at_its_maximum",
