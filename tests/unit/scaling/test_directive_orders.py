@@ -96,7 +96,7 @@ def test_what_a_replica_may_hold_follows_the_pace_of_the_objectives():
 
 def test_the_queue_serves_those_first_who_can_still_be_in_time():
     directive = Story().tick(0, 2, make_signals()).directive
-    assert directive.queue.fresh_seconds == 8.0
+    assert directive.queue.fresh_seconds == 7.44
     assert Story(make_intent(objectives=[])).tick(0, 2, make_signals()).directive.queue == (
         QueueRule()
     )
