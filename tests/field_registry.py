@@ -68,3 +68,18 @@ FIELDS: Final[dict[str, str]] = {
     "spec.gateway.queue.maxRequests": LIVE + "test_more_than_the_queue_holds_is_told_to_come_back",
 }
 """Path of the leaf: test that proves it, as FILE::TEST."""
+
+SHARE: Final = "tests/cluster/test_two_services_under_one_limit.py::"
+SELECTS: Final = SHARE + "test_members_are_whom_the_pool_selects_and_whom_it_lists"
+POOL_FIELDS: Final[dict[str, str]] = {
+    "spec.maxGPUs": SHARE + "test_a_limit_that_is_raised_or_gone_is_used_at_once",
+    "spec.namespaceSelector.matchLabels.*": SELECTS,
+    "spec.namespaceSelector.matchExpressions[].key": SELECTS,
+    "spec.namespaceSelector.matchExpressions[].operator": SELECTS,
+    "spec.namespaceSelector.matchExpressions[].values[]": SELECTS,
+    "spec.members[].namespace": SELECTS,
+    "spec.members[].name": SELECTS,
+    "spec.members[].priority": SHARE
+    + "test_of_two_that_both_insist_the_one_with_the_priority_gets_its_replicas",
+}
+"""The same of GPUPool."""

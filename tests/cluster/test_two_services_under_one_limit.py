@@ -95,20 +95,22 @@ class Limit:
         """Apply the pool with this limit."""
         namespace = self.one.fleet.namespace
         self.gpus = gpus
-        pool: dict[str, Any] = {
+        members = [
+            {"namespace": namespace, "name": name, "priority": priority}
+            for name, priority in priorities.items()
+        ]
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+        spec = {"maxGPUs": gpus, "namespaceSelector": selector, "members": members}
+        self.cluster.apply(self.manifest(spec))
+
+    def manifest(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The pool with this spec."""
+        return {
             "apiVersion": names.API_VERSION,
             "kind": names.POOL_KIND,
             "metadata": {"name": self.name},
-            "spec": {
-                "maxGPUs": gpus,
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-                "members": [
-                    {"namespace": namespace, "name": name, "priority": priority}
-                    for name, priority in priorities.items()
-                ],
-            },
+            "spec": spec,
         }
-        self.cluster.apply(pool)
 
     def become(self, one: int, other: int) -> None:
         """Until the two have these sizes; never do they hold more than the limit on the way."""
@@ -224,3 +226,27 @@ def test_a_limit_that_is_lowered_is_reached_by_draining_never_below_the_minimums
         *("patch", "gpool", limit.name, "--type=merge", "-p", '{"spec":{"maxGPUs":2}}')
     )
     limit.become(1, 1)
+
+
+def test_members_are_whom_the_pool_selects_and_whom_it_lists(limit: Limit) -> None:
+    namespace = limit.one.fleet.namespace
+    label = "kubernetes.io/metadata.name"
+
+    def members(spec: dict[str, Any]) -> list[str]:
+        limit.cluster.apply(limit.manifest({"maxGPUs": 0} | spec))
+        generation = limit.cluster.get("gpool", limit.name)["metadata"]["generation"]
+        status = eventually(
+            lambda: (s := limit.status()).get("observedGeneration") == generation and s, 10
+        )
+        return [member["name"] for member in status.get("members", ())]
+
+    def expression(operator: str, *values: str) -> dict[str, Any]:
+        found = {"key": label, "operator": operator} | ({"values": values} if values else {})
+        return {"namespaceSelector": {"matchExpressions": [found]}}
+
+    listed = {"members": [{"namespace": namespace, "name": "other"}]}
+    assert members({"namespaceSelector": {"matchLabels": {label: namespace}}}) == ["one", "other"]
+    assert members(expression("In", namespace)) == ["one", "other"]
+    assert members(expression("In", "elsewhere")) == []
+    assert members(expression("DoesNotExist") | listed) == ["other"]
+    assert members({"members": [{"namespace": "elsewhere", "name": "other"}]}) == []

@@ -3,12 +3,21 @@
 import ast
 from pathlib import Path
 
-from tests.field_registry import FIELDS, TABLE_DRIVEN
+import pytest
+
+from tests.field_registry import FIELDS, POOL_FIELDS, TABLE_DRIVEN
+from thinkscale.api import pool_crd
 from thinkscale.api.crd import schema
 from thinkscale.api.schema import leaves
 
 ROOT = Path(__file__).parents[3]
 LEAVES = {path for path, _ in leaves(schema()["properties"]["spec"], "spec")}
+POOL_LEAVES = {path for path, _ in leaves(pool_crd.schema()["properties"]["spec"], "spec")}
+KINDS = pytest.mark.parametrize(
+    ("fields", "leaves_of"),
+    [(FIELDS, LEAVES), (POOL_FIELDS, POOL_LEAVES)],
+    ids=["service", "pool"],
+)
 
 
 def nodes(file: str) -> list[ast.AST]:
@@ -27,16 +36,18 @@ def strings(file: str) -> set[str]:
     return {value for value in values if isinstance(value, str)}
 
 
-def test_every_leaf_of_the_schema_has_a_row() -> None:
-    assert sorted(LEAVES - FIELDS.keys()) == []
+@KINDS
+def test_every_leaf_of_the_schema_has_a_row(fields: dict[str, str], leaves_of: set[str]) -> None:
+    assert sorted(leaves_of - fields.keys()) == []
 
 
-def test_every_row_is_a_leaf_of_the_schema() -> None:
-    assert sorted(FIELDS.keys() - LEAVES) == []
+@KINDS
+def test_every_row_is_a_leaf_of_the_schema(fields: dict[str, str], leaves_of: set[str]) -> None:
+    assert sorted(fields.keys() - leaves_of) == []
 
 
 def test_every_row_names_a_test_that_exists() -> None:
-    for test in sorted(set(FIELDS.values())):
+    for test in sorted({*FIELDS.values(), *POOL_FIELDS.values()}):
         file, _, name = test.partition("::")
         assert name in functions(file), test
 
@@ -48,4 +59,5 @@ def test_a_test_with_a_table_has_the_field_in_its_table() -> None:
 
 
 def test_live_tests_run_on_a_live_cluster() -> None:
-    assert all(test.startswith(("tests/cluster/", "e2e/")) for test in FIELDS.values())
+    every = [*FIELDS.values(), *POOL_FIELDS.values()]
+    assert all(test.startswith(("tests/cluster/", "e2e/")) for test in every)
