@@ -85,7 +85,11 @@ def test_defaults_of_list_items_show_too(control_plane: ClusterClient, namespace
     )
     spec = control_plane.get("rsvc", "r1", "-n", namespace)["spec"]
     assert spec["slos"] == [slo | {"windowSeconds": 3600}]
-    assert spec["thinking"]["budget"] == budget | {"minTokens": 0, "onExhausted": "Answer"}
+    assert spec["thinking"]["budget"] == budget | {
+        "minTokens": 0,
+        "truncationAllowancePercent": "1",
+        "onExhausted": "Answer",
+    }
 
 
 def test_models_read_what_is_stored(control_plane: ClusterClient, namespace: str) -> None:
@@ -103,7 +107,7 @@ def test_models_read_what_is_stored(control_plane: ClusterClient, namespace: str
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_examples_are_accepted(example: Path, control_plane: ClusterClient, namespace: str) -> None:
-    control_plane.kubectl("apply", "-n", namespace, "-f", str(example))
+    control_plane.kubectl("apply", "--dry-run=server", "-n", namespace, "-f", str(example))
 
 
 def test_columns_say_what_matters(control_plane: ClusterClient, namespace: str) -> None:

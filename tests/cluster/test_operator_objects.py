@@ -256,7 +256,7 @@ def test_the_gateways_configuration_follows_the_resource(fleet: Fleet) -> None:
     config = json.loads(data[names.CONFIG_KEY])
     assert (config["maxTokens"], config["queueMaxRequests"]) == (500, 7)
     assert config["seatsPerReplica"] == 8
-    assert json.loads(data[names.DIRECTIVE_KEY])["budget"]["maxTokens"] == 500
+    assert json.loads(data[names.DIRECTIVE_KEY])["ceiling"]["seats"] == 9, "one in sixteen more"
 
 
 def test_a_foreign_object_of_that_name_is_never_overwritten(

@@ -1,5 +1,6 @@
 """What a resource is rendered to: valid Kubernetes objects, and what the user wrote wins."""
 
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
@@ -105,6 +106,15 @@ def test_writing_a_default_out_rolls_nothing() -> None:
     assert rolling_inputs(service(engine=written)) == rolling_inputs(service())
 
 
+def test_which_gpu_it_is_is_told_to_the_law_alone_and_rolls_nothing() -> None:
+    known = ENGINE | {"gpus": {"count": 2, "product": "H100"}}
+    unknown = ENGINE | {"gpus": {"count": 2}}
+    assert rolling_inputs(service(engine=known)) == rolling_inputs(service(engine=unknown))
+    bare = service(engine=ENGINE | {"gpus": {"product": "H100"}})
+    assert rolling_inputs(bare) == rolling_inputs(service())
+    assert model_pod_template(bare) == model_pod_template(service())
+
+
 def test_the_replicas_are_always_stated() -> None:
     for replicas in (0, 1, 7):
         deployment = model_deployment(service(), pin_of(service(), {}), replicas)
@@ -193,6 +203,37 @@ def test_the_intent_speaks_seconds_and_fractions() -> None:
     assert [(p.percent, p.pods) for p in intent.scale_down.policies] == [(25, None), (None, 2)]
     assert intent.budget.floor_tokens == 500, "brown-out is opt-in"
     assert intent.service == "ns/r1"
+
+
+def test_a_known_model_on_known_gpus_gives_the_law_a_prior() -> None:
+    uri = "hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"
+    engine = ENGINE | {"gpus": {"count": 2, "product": "H100"}}
+    known = intent_of(service(model={"uri": uri}, engine=engine))
+    assert known.step_time is not None
+    assert known.step_time.base_seconds == pytest.approx(0.0155, rel=0.01)
+    assert known.kv_tokens == pytest.approx(312_700, rel=0.01)
+    for made in (service(engine=engine), service(model={"uri": uri})):
+        unknown = intent_of(made)
+        assert (unknown.step_time, unknown.kv_tokens) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "share"),
+    [
+        ({}, 0.0),
+        ({"budget": {"maxTokens": 9}}, 0.01),
+        ({"budget": {"maxTokens": 9, "truncationAllowancePercent": "0"}}, 0.0),
+        ({"budget": {"maxTokens": 9, "truncationAllowancePercent": "2.5"}}, 0.025),
+    ],
+)
+def test_the_allowance_is_a_share_of_the_requests(thinking: dict[str, Any], share: float) -> None:
+    assert intent_of(service(thinking=thinking)).truncation_allowance == pytest.approx(share)
+
+
+def test_a_workload_is_born_no_larger_than_its_grant() -> None:
+    intent = intent_of(service(scaling={"minReplicas": 3, "maxReplicas": 4}))
+    assert initial_replicas(replace(intent, granted_replicas=1)) == 1
+    assert initial_replicas(replace(intent, granted_replicas=9)) == 3
 
 
 def test_a_workload_is_born_at_the_minimum_or_at_what_a_person_says() -> None:
