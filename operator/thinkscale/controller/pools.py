@@ -81,6 +81,8 @@ class Pools:
         self.pools: Final[dict[str, GPUPool]] = {}
         self._labels: Final[dict[str, Mapping[str, str]]] = {}
         self._standings: Final[dict[str, _Standing]] = {}
+        self._divided: Final[dict[str, Shared]] = {}
+        """By pool, as it was divided last: mostly nothing has changed since."""
         self.on_divided: Callable[[], None] = lambda: None
         """Told when a pool may have been divided another way."""
 
@@ -97,6 +99,8 @@ class Pools:
         """Forget a pool or a namespace that was deleted."""
         known = self.pools if manifest["kind"] == names.POOL_KIND else self._labels
         gone = known.pop(manifest["metadata"]["name"], None)
+        if known is self.pools:
+            self._divided.pop(manifest["metadata"]["name"], None)
         self._wake(gone is not None and known is self.pools)
 
     def replace(self, kind: str, manifests: Iterable[Mapping[str, Any]]) -> None:
@@ -206,8 +210,13 @@ class Pools:
                 member = self._member(key, entry, priority)
                 if member is not None:
                     members[key] = member
+        last = self._divided.get(pool.metadata.name)
+        if last is not None and last.pool.spec == pool.spec and last.members == members:
+            return Shared(pool=pool, members=members, grants=last.grants)
         grants = share(pool.spec.max_gpus, members.values())
-        return Shared(pool=pool, members=members, grants=grants)
+        divided = Shared(pool=pool, members=members, grants=grants)
+        self._divided[pool.metadata.name] = divided
+        return divided
 
     def _member(self, key: str, entry: Service, priority: int) -> Member | None:
         standing, service = self._standings.get(key, _Standing()), entry.resource

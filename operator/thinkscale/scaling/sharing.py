@@ -61,6 +61,10 @@ def share(limit_gpus: int, members: Iterable[Member]) -> dict[str, Grant]:
     the fourth too: a tie, by name. A 3, B 1.
     """
     joined = sorted(members, key=lambda member: member.name)
+    if limit_gpus >= sum(
+        max(m.held_replicas, m.wished_replicas) * m.gpus_per_replica for m in joined
+    ):
+        return {m.name: Grant(now=m.wished_replicas, share=m.wished_replicas) for m in joined}
     queue = sorted(claim for member in joined for claim in _claims(member))
     shares = _served(queue, joined, limit_gpus, {member.name: 0 for member in joined})
     held = {m.name: m.held_replicas for m in joined}
