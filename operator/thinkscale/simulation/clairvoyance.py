@@ -5,7 +5,6 @@ design pace. A plan follows it: `ceil(c * occupancy - theta)`, looking ahead so 
 there when the crest comes, and bridging valleys that are shorter than a boot.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,16 +17,6 @@ Levels = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 
 CELL_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """How a plan follows the occupancy."""
-
-    factor: float
-    """c: replicas per replica of occupancy."""
-    spare: float
-    """theta: how far the occupancy may exceed whole replicas, in replicas."""
 
 
 def occupancy(
@@ -59,8 +48,8 @@ def occupancy(
 
 
 def plan(
-    occupied: Values,
-    shape: Shape,
+    wanted: Values,
+    spare: float,
     *,
     boot_seconds: float,
     look_seconds: float,
@@ -68,14 +57,14 @@ def plan(
 ) -> Levels:
     """Replicas that should be ready, per cell, within these limits.
 
-    Occupancies 1.2, 1.2, 2.1 with factor 1.1 and spare 0.2: 1.12, 1.12, 2.11, so 2, 2, 3; looking
-    one cell ahead 2, 3, 3.
+    `wanted`: the occupancy times a factor; `spare`: how much of a replica it may exceed whole ones
+    by. 1.32, 1.32, 2.31 with 0.2 to spare: 1.12, 1.12, 2.11, so 2, 2, 3; looking one cell ahead 2,
+    3, 3.
     """
     ahead = max(0, round(look_seconds / CELL_SECONDS))
-    padded = np.concatenate((occupied, np.full(ahead, occupied[-1])))
+    padded = np.concatenate((wanted, np.full(ahead, wanted[-1])))
     crest = np.lib.stride_tricks.sliding_window_view(padded, ahead + 1).max(axis=1)
-    wanted = np.ceil(shape.factor * crest - shape.spare - 1e-9)
-    levels = np.clip(wanted, *limits).astype(np.int64)
+    levels = np.clip(np.ceil(crest - spare - 1e-9), *limits).astype(np.int64)
     return bridged(levels, round(boot_seconds / CELL_SECONDS))
 
 

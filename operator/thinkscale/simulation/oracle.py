@@ -9,7 +9,6 @@ By default it has what the rivals have: engines that admit first come, first ser
 With `gateway` it has our admission ceiling and fresh-first queue too, but may cut nothing.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,7 +23,6 @@ from thinkscale.simulation import oracle_cache
 from thinkscale.simulation.clairvoyance import (
     CELL_SECONDS,
     Levels,
-    Shape,
     Values,
     bridged,
     occupancy,
@@ -40,20 +38,26 @@ from thinkscale.simulation.stitching import Tried, stitch
 
 Progress = Callable[[float], None]
 
-SPARES: Final = (0.25, 0.0, 0.5)
-"""theta: the first is searched; the others are tried at about the same cost."""
-FACTORS: Final = 4
-"""Simulations that search the factor."""
-STITCHES: Final = 3
-RUNS: Final = FACTORS + len(SPARES) - 1 + STITCHES
-FIRST_FACTOR: Final = 1.05
-FACTORS_WITHIN: Final = (0.7, 1.6)
-STEEPNESS: Final = 40.0
-"""How much the logarithm of the misses falls for a factor larger by one, before two runs told."""
-LOOK_SECONDS: Final = 30.0
+FITS: Final = 6
+"""Simulations that fit the factor of each block."""
+STITCHES: Final = 4
+RUNS: Final = FITS + STITCHES
 BLOCKS: Final = 96
+SPARE: Final = 0.25
+"""theta: by how much of a replica the occupancy times the factor may exceed whole ones."""
+FIRST_FACTOR: Final = 1.08
+WARM_UP_FACTOR: Final = 1.2
+FACTOR_STEP: Final = 0.012
+"""Per e-fold of the misses over those allowed in a block."""
+LOOSEN, TIGHTEN = 0.04, 0.025
+"""Steps of the factor are no larger."""
+LOST_SHARE: Final = 0.3
+"""A block that fails more of its requests has collapsed."""
+ORIGIN_BLOCKS: Final = 3
+"""Before the one that collapsed, in which that may have begun."""
+LOOK_SECONDS: Final = 30.0
 CLOSE_ENOUGH: Final = 0.9
-"""Of the allowed misses: a plan that has as many needs no further search."""
+"""Of the allowed misses: a plan that has as many is aimed well."""
 PACE_SHARE: Final = 0.95
 """Of the pace objective that a step may take under the admission ceiling."""
 
@@ -86,10 +90,6 @@ class _Trial:
     outcome: Outcome
     missed: float
 
-    @property
-    def cost(self) -> float:
-        return self.outcome.gpu_hours
-
 
 class _Search:
     """Plans for one scenario, simulated one after another."""
@@ -120,17 +120,16 @@ class _Search:
         scored_cells = (scenario.duration_seconds - scenario.warm_up_seconds) / CELL_SECONDS
         self.block_cells = max(6, int(scored_cells / BLOCKS))
         self.blocks = max(1, int(scored_cells / self.block_cells))
+        self.arrivals = self._by_block(workload.at_seconds[scored])
         self.trials: list[_Trial] = []
 
     def best(self) -> _Trial:
         """Search, and return the cheapest that is good enough."""
-        factor = self._factor(SPARES[0])
-        for spare in SPARES[1:]:
-            self._try(self._levels(self._equal_cost(factor, spare)))
+        self._fit()
         self._stitch()
         good = [trial for trial in self.trials if trial.missed <= self.allowed]
         if good:
-            return min(good, key=lambda trial: trial.cost)
+            return min(good, key=lambda trial: trial.outcome.gpu_hours)
         return min(self.trials, key=lambda trial: trial.missed)
 
     def simulated(self, levels: Levels) -> Outcome:
@@ -154,38 +153,37 @@ class _Search:
     def _try(self, levels: Levels) -> _Trial:
         outcome = self.simulated(levels)
         bad = outcome.requests.arrived_seconds[~outcome.requests.good]
-        cells = (bad / CELL_SECONDS).astype(np.int64) - self.first_cell
-        block = np.clip(cells // self.block_cells, 0, self.blocks - 1)
-        missed = np.bincount(block, minlength=self.blocks).astype(float)
-        trial = _Trial(
-            tried=Tried(levels=levels, missed=missed), outcome=outcome, missed=float(len(bad))
-        )
+        tried = Tried(levels=levels, missed=self._by_block(bad))
+        trial = _Trial(tried=tried, outcome=outcome, missed=float(len(bad)))
         self.trials.append(trial)
         return trial
 
-    def _factor(self, spare: float) -> float:
-        """The factor at which the misses are just allowed, by the secant of their logarithm."""
-        points: list[tuple[float, float]] = []
-        factor = FIRST_FACTOR
-        while len(points) < FACTORS:
-            trial = self._try(self._levels(Shape(factor=factor, spare=spare)))
-            points.append((factor, math.log((trial.missed + 1) / (self.allowed + 1))))
-            if CLOSE_ENOUGH * self.allowed <= trial.missed <= self.allowed:
-                break
-            factor = _next_factor(points)
-        return min(points, key=lambda point: abs(point[1]))[0]
+    def _by_block(self, at_seconds: Values) -> Values:
+        cells = (at_seconds / CELL_SECONDS).astype(np.int64) - self.first_cell
+        block = np.clip(cells // self.block_cells, 0, self.blocks - 1)
+        return np.bincount(block, minlength=self.blocks).astype(float)
 
-    def _equal_cost(self, factor: float, spare: float) -> Shape:
-        """The shape with this spare whose replica-seconds are those of the searched one."""
-        wanted = self._levels(Shape(factor=factor, spare=SPARES[0])).sum()
-        low, high = FACTORS_WITHIN
-        for _ in range(20):
-            middle = (low + high) / 2
-            if self._levels(Shape(factor=middle, spare=spare)).sum() < wanted:
-                low = middle
-            else:
-                high = middle
-        return Shape(factor=high, spare=spare)
+    def _fit(self) -> None:
+        """Tighten each block while it fails nobody, loosen it while it fails its share.
+
+        An engine whose KV cache overflows computes tokens twice and does not recover by itself: the
+        blocks behind the one in which that began tell nothing, and that one and those before it go
+        back to what was good last.
+        """
+        factors = np.full(self.blocks, FIRST_FACTOR)
+        good = np.full(self.blocks, FIRST_FACTOR + LOOSEN)
+        share = self.allowed / self.blocks
+        for _ in range(FITS):
+            missed = self._try(self._levels(factors)).tried.missed
+            around = np.convolve(np.pad(missed, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
+            excess = FACTOR_STEP * np.log((around + 1) / (share + 1))
+            lost = missed > LOST_SHARE * self.arrivals
+            blind = lost & np.concatenate(([False], lost[:-1]))
+            good = np.where((around <= share) & ~lost, factors, good)
+            factors = factors + np.where(blind, 0.0, np.clip(excess, -TIGHTEN, LOOSEN))
+            for origin in np.flatnonzero(lost & ~blind):
+                back = slice(max(0, origin - ORIGIN_BLOCKS), origin + 2)
+                factors[back] = np.maximum(factors, good)[back]
 
     def _stitch(self) -> None:
         """Aim at the allowed misses, and lower when blocks turn out to touch each other."""
@@ -211,30 +209,18 @@ class _Search:
             else:
                 aim *= min(2.0, (self.allowed + 1) / (trial.missed + 1))
 
-    def _levels(self, shape: Shape) -> Levels:
+    def _levels(self, factors: Values) -> Levels:
+        middles = self.first_cell + self.block_cells * (np.arange(self.blocks) + 0.5)
+        factor = np.interp(np.arange(len(self.occupied)), middles, factors)
+        # The warm-up is neither paid for nor scored, but an overload in it would last.
+        factor[: self.first_cell] = WARM_UP_FACTOR
         return plan(
-            self.occupied,
-            shape,
+            factor * self.occupied,
+            SPARE,
             boot_seconds=self.scenario.boot.mean_seconds,
             look_seconds=LOOK_SECONDS,
             limits=(self.scenario.intent.min_replicas, self.scenario.intent.max_replicas),
         )
-
-
-def _next_factor(points: list[tuple[float, float]]) -> float:
-    """Where the logarithm of misses over allowed should be nought."""
-    (factor, excess) = points[-1]
-    steep = STEEPNESS
-    if len(points) > 1:
-        before, excess_before = min(points[:-1], key=lambda point: abs(point[1]))
-        if factor != before and (excess_before - excess) / (factor - before) > 1.0:
-            steep = (excess_before - excess) / (factor - before)
-    moved = factor + max(-0.08, min(0.08, excess / steep))
-    over = [f for f, e in points if e > 0]
-    under = [f for f, e in points if e <= 0]
-    if over and under and not max(over) < moved < min(under):
-        moved = (max(over) + min(under)) / 2
-    return max(FACTORS_WITHIN[0], min(FACTORS_WITHIN[1], moved))
 
 
 def _undisturbed(scenario: Scenario) -> Scenario:

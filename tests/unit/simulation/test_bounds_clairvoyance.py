@@ -9,7 +9,6 @@ from thinkscale.fleet.profile import REFERENCE
 from thinkscale.simulation.clairvoyance import (
     CELL_SECONDS,
     Levels,
-    Shape,
     bridged,
     occupancy,
     plan,
@@ -53,13 +52,12 @@ def test_where_seats_are_scarcer_they_count() -> None:
 
 
 def test_the_plan_of_the_docstring() -> None:
-    occupied = np.array([1.2, 1.2, 2.1])
-    shape = Shape(factor=1.1, spare=0.2)
-    now = plan(occupied, shape, boot_seconds=0, look_seconds=0, limits=(1, 9))
+    wanted = np.array([1.32, 1.32, 2.31])
+    now = plan(wanted, 0.2, boot_seconds=0, look_seconds=0, limits=(1, 9))
     assert now.tolist() == [2, 2, 3]
-    ahead = plan(occupied, shape, boot_seconds=0, look_seconds=10, limits=(1, 9))
+    ahead = plan(wanted, 0.2, boot_seconds=0, look_seconds=10, limits=(1, 9))
     assert ahead.tolist() == [2, 3, 3]
-    assert plan(occupied, shape, boot_seconds=0, look_seconds=0, limits=(1, 2)).tolist() == [
+    assert plan(wanted, 0.2, boot_seconds=0, look_seconds=0, limits=(1, 2)).tolist() == [
         2,
         2,
         2,
