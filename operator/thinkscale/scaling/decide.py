@@ -121,7 +121,6 @@ def _spent(
         evidence.signals,
         intent,
         frozen=frozen,
-        cutting=allowance.opted_in(intent),
     )
     return replace(state, margin=moved)
 

@@ -1,8 +1,8 @@
-"""The margin on the fleet: a slow integrator that spends half of what the objectives allow.
+"""The margin on the fleet: a slow integrator that spends most of what the objectives allow.
 
 Misses and cut thoughts are a price; each objective says how many may miss, and the margin moves
-until about half of that is spent: never missing at all means paying for replicas that nobody needs.
-A wrong model, odd traffic, other engines: whatever makes the spend too high raises the margin.
+until six tenths of that are spent: never missing at all means paying for replicas that nobody
+needs. A wrong model, odd traffic, other engines: whatever makes the spend too high raises the margin.
 
 It must not answer for what it could not prevent: after the rate has jumped up it stands still until
 replicas ordered then have come, and it stands still while the fleet is at its maximum (anti-windup)
@@ -19,12 +19,11 @@ from thinkscale.scaling.capacity import PACES
 
 LOWEST: Final = 0.85
 HIGHEST: Final = 1.6
-START_CUTTING: Final = 0.95
-"""Where thoughts may be cut, since that carries small errors."""
-START: Final = 1.0
+START: Final = 0.95
+"""The queue at the gateway carries small errors."""
 GAIN: Final = 2e-4
 """For a spend of one allowance more, in each fifteen seconds."""
-SETPOINT: Final = 0.5
+SETPOINT: Final = 0.6
 MOST_COST: Final = 40.0
 USUAL_SECONDS: Final = 15.0
 SAMPLE_SECONDS: Final = 12.0
@@ -48,17 +47,12 @@ class Margin:
     bad: Mapping[str, int] | None = None
 
 
-def start(*, cutting: bool) -> float:
-    """Before anything is known."""
-    return START_CUTTING if cutting else START
-
-
 def value(margin: Margin, *, cutting: bool, level: float) -> float:
     """What the wishes are multiplied by. `level`: of the truncation allowance, 0 to 1.
 
     .95 with a quarter of the allowance left: .95 + .2·(.5 - .25)/.5 = 1.05.
     """
-    base = start(cutting=cutting) if margin.value is None else margin.value
+    base = START if margin.value is None else margin.value
     if not cutting:
         return base
     return base + LOW_ALLOWANCE * max(0.0, FULL_LEVEL - level) / FULL_LEVEL
@@ -71,13 +65,12 @@ def observe(
     intent: Intent,
     *,
     frozen: bool,
-    cutting: bool,
 ) -> Margin:
     """Count the misses since the last sample, twelve seconds ago or more, and move by them."""
     if margin.at is not None and 0 <= at - margin.at < SAMPLE_SECONDS:
         return margin
     now = based(margin, at, signals, intent)
-    base = start(cutting=cutting) if margin.value is None else margin.value
+    base = START if margin.value is None else margin.value
     now = replace(now, value=base)
     if margin.at is None or margin.bad is None or frozen or not intent.objectives:
         return now

@@ -43,9 +43,7 @@ def test_the_cost_is_what_was_spent_of_what_the_objectives_allow():
     assert margin.cost((), {}, 0, 120) == 0.0
 
 
-def after(
-    samples: int, bad_each: int, *, step: float = 15.0, frozen: bool = False, cutting: bool = False
-) -> float:
+def after(samples: int, bad_each: int, *, step: float = 15.0, frozen: bool = False) -> float:
     """The margin after so many times 15 s, 150 arrivals in each."""
     intent = make_intent(objectives=THREE)
     state = Margin()
@@ -53,15 +51,14 @@ def after(
     for i in range(ticks + 1):
         share = i * step / 15
         signals = counted(round(150 * share), {"wait": round(bad_each * share)})
-        state = margin.observe(state, i * step, signals, intent, frozen=frozen, cutting=cutting)
-    return margin.value(state, cutting=cutting, level=1.0)
+        state = margin.observe(state, i * step, signals, intent, frozen=frozen)
+    return margin.value(state, cutting=False, level=1.0)
 
 
-def test_half_of_what_is_allowed_is_the_set_point():
-    assert after(100, 0) == pytest.approx(1.0 - 100 * 2e-4 * 0.5)
-    assert after(100, 3) == pytest.approx(1.0 + 100 * 2e-4 * 1.5)
-    assert after(100, 3, cutting=True) == pytest.approx(0.95 + 100 * 2e-4 * 1.5)
-    assert after(100, 3, frozen=True) == 1.0
+def test_six_tenths_of_what_is_allowed_are_the_set_point():
+    assert after(100, 0) == pytest.approx(0.95 - 100 * 2e-4 * 0.6)
+    assert after(100, 3) == pytest.approx(0.95 + 100 * 2e-4 * 1.4)
+    assert after(100, 3, frozen=True) == 0.95
     assert after(3000, 0) == 0.85
     assert after(3000, 150) == 1.6
 
@@ -81,15 +78,13 @@ def test_an_empty_allowance_asks_for_more_margin():
 
 def test_new_totals_are_a_baseline_and_a_new_objective_begins_at_its_own():
     intent = make_intent(objectives=(WAIT,))
-    state = margin.observe(
-        Margin(), 0.0, counted(100, {"wait": 50}), intent, frozen=False, cutting=False
-    )
-    assert state.value == 1.0
+    state = margin.observe(Margin(), 0.0, counted(100, {"wait": 50}), intent, frozen=False)
+    assert state.value == 0.95
     both = make_intent(objectives=(WAIT, PACE))
     signals = counted(200, {"wait": 50, "pace": 90})
-    state = margin.observe(state, 15.0, signals, both, frozen=False, cutting=False)
-    assert state.value == pytest.approx(1.0 - 1e-4)
-    fallen = margin.observe(state, 30.0, counted(5, {"wait": 1}), both, frozen=False, cutting=False)
+    state = margin.observe(state, 15.0, signals, both, frozen=False)
+    assert state.value == pytest.approx(0.95 - 1.2e-4)
+    fallen = margin.observe(state, 30.0, counted(5, {"wait": 1}), both, frozen=False)
     assert fallen.value == state.value
 
 

@@ -28,21 +28,20 @@ def test_requests_count_in_every_phase(phase: str):
 def test_a_steady_fleet_is_left_alone_and_looked_at_every_fifteen_seconds():
     story = Story()
     for second in range(0, 120, 15):
-        decision = story.tick(second, 3, make_signals(thinking=15))
+        decision = story.tick(second, 3, make_signals(thinking=17))
         assert decision.replicas == Hold(at=3)
         assert decision.reason is Reason.STEADY
         assert decision.next_tick_seconds == 15.0
 
 
 def test_a_size_between_the_two_wishes_is_kept():
-    """17 requests: one sigma more on 8 seats each is 2.6, and three would be ordered. To shrink,
-    1.4 sigma and a tenth more must fit: 3.1, so four stay.
+    """18 requests: one sigma more on 8 seats each, times .95, is 2.6: three would be ordered. To
+    shrink, 1.4 sigma and a tenth more must fit: 3.1, so four stay.
     """
     story = Story(make_intent(down_window=0.0))
-    assert story.tick(0, 4, make_signals(thinking=17)).wanted == 4
-    assert story.tick(0, 3, make_signals(thinking=17)).wanted == 4
-    assert Story().tick(0, 2, make_signals(thinking=17)).wanted == 3
-    assert story.tick(15, 4, make_signals(thinking=15)).wanted == 3
+    assert story.tick(0, 4, make_signals(thinking=18)).wanted == 4
+    assert Story().tick(0, 2, make_signals(thinking=18)).wanted == 3
+    assert Story(story.intent).tick(0, 4, make_signals(thinking=15)).wanted == 3
 
 
 def test_the_surplus_must_last_for_the_whole_window():
@@ -65,7 +64,7 @@ def test_the_surplus_must_last_for_the_whole_window():
 def test_one_busy_moment_renews_the_window():
     story = Story(make_intent(down_window=60.0))
     story.tick(0, 4, make_signals(thinking=2))
-    story.tick(50, 4, make_signals(thinking=22))
+    story.tick(50, 4, make_signals(thinking=26))
     assert story.tick(70, 4, make_signals(thinking=2)).wanted == 4
     assert story.tick(100, 4, make_signals(thinking=2)).wanted == 4
     assert story.tick(111, 4, make_signals(thinking=2)).wanted == 1
@@ -118,7 +117,7 @@ def test_the_maximum_is_never_passed_and_named_as_the_limit():
     assert decision.replicas == Hold(at=8)
     assert decision.reason is Reason.MAX_REPLICAS
     assert decision.limited_by is LimitedBy.MAX_REPLICAS
-    assert decision.message.endswith("27 carry them at 8 each; maxReplicas allows 8")
+    assert decision.message.endswith("25 carry them at 8 each; maxReplicas allows 8")
     assert Story().tick(0, 7, make_signals(queued=200)).reason is Reason.MAX_REPLICAS
 
 
