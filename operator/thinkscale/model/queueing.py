@@ -58,6 +58,10 @@ class FreshFirst(Generic[T]):
         """One who had been placed must be placed again; `since`: when it first came."""
         self._first.appendleft(Waiting(item, since))
 
+    def items(self) -> list[T]:
+        """All who wait, line by line."""
+        return [waiting.item for line in (self._first, self._fresh, self._late) for waiting in line]
+
     def head(self, now: float) -> Waiting[T] | None:
         """Who is next; None: nobody waits."""
         line = self._line(now)

@@ -29,6 +29,8 @@ class Order:
     the engine with the fewest, which admits by seats and KV cache alone.
     """
     next_tick_seconds: float = 15.0
+    wanted: int | None = None
+    """Replicas that are to serve, the cordoned ones left out; None: all that exist."""
 
 
 class Policy(Protocol):

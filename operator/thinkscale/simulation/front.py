@@ -1,0 +1,212 @@
+"""A simulated gateway: the queue, and which replica a request goes to.
+
+With a directive it is ours: the fresh-first queue, the admission ceiling by its own accounting
+alone, the brown-out rule once a second, all by the very functions that the real gateway uses.
+Without one it is nobody's: first come, first served to the engine with the fewest requests that
+takes it at once, by seats and KV cache, which flatters whoever has no gateway.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from thinkscale.model.admission import Ceiling, Held, admits, decayed, shared
+from thinkscale.model.brownout import Brownout, Pressure, evaluate
+from thinkscale.model.cutting import CutLimits, Thought
+from thinkscale.model.directive import Directive
+from thinkscale.model.queueing import FreshFirst
+from thinkscale.simulation.flight import Flight
+from thinkscale.simulation.members import Member, Members, Stage
+
+ARRIVALS_SECONDS = 10.0
+
+Send = Callable[[Member, Flight, float], None]
+
+
+class Front:
+    """One gateway. `send` puts a request into a replica."""
+
+    def __init__(
+        self, index: int, gateways: int, seats: int, kv_tokens: int, members: Members, send: Send
+    ) -> None:
+        self.index = index
+        self.queue: FreshFirst[Flight] = FreshFirst()
+        self.directive: Directive | None = None
+        self.brownout = Brownout()
+        self._gateways = gateways
+        self._seats = seats
+        self._kv_tokens = kv_tokens
+        self._members = members
+        self._send = send
+        self._ceiling: Ceiling | None = None
+        self._limits = CutLimits()
+
+    @property
+    def held(self) -> int:
+        """Requests that wait here."""
+        return len(self.queue)
+
+    @property
+    def effective_tokens(self) -> int | None:
+        """The brown-out's budget; None: it is off."""
+        return self.brownout.effective_tokens
+
+    def direct(self, directive: Directive | None) -> None:
+        """A directive arrived."""
+        self.directive = directive
+        if directive is None:
+            self._ceiling = None
+            return
+        ceiling = directive.ceiling or Ceiling(seats=self._seats)
+        self._ceiling = shared(ceiling, self._gateways)
+        self.queue.rule = directive.queue
+        rule = directive.brownout
+        self._limits.renew(
+            cuts_allowed=rule.cuts_allowed if rule else 0,
+            per_replica_second=rule.cuts_per_replica_second if rule else 0.0,
+            gateways=self._gateways,
+        )
+
+    # Placing.
+
+    def arrive(self, flight: Flight, now: float) -> None:
+        """A new request: placed at once if nobody waits and somebody has room."""
+        if not len(self.queue):
+            member = self._pick(flight, now)
+            if member is not None:
+                self._place(member, flight, now)
+                return
+        self.queue.put(flight, now)
+
+    def again(self, flight: Flight) -> None:
+        """One whose replica died."""
+        self.queue.put_first(flight, flight.arrived)
+
+    def offer(self, member: Member, now: float) -> None:
+        """A replica may have room: fill it from the queue."""
+        while (head := self.queue.head(now)) is not None and self._fits(member, head.item, now):
+            self._place(member, self.queue.take(now).item, now)
+
+    def drain(self, now: float) -> None:
+        """Place whom there is room for."""
+        while (head := self.queue.head(now)) is not None:
+            member = self._pick(head.item, now)
+            if member is None:
+                return
+            self._place(member, self.queue.take(now).item, now)
+
+    def _place(self, member: Member, flight: Flight, now: float) -> None:
+        if self._ceiling is not None:
+            self._stall(member, flight.prompt, now)
+        self._send(member, flight, now)
+
+    def _pick(self, flight: Flight, now: float) -> Member | None:
+        """The replica that is the least full, of those that take it."""
+        serving = self._members.serving
+        load = self._load if self._ceiling is not None else _requests
+        if len(serving) > 1:
+            first = min(serving, key=lambda member: load(member, now))
+        elif serving:
+            first = serving[0]
+        else:
+            return None
+        if self._fits(first, flight, now):
+            return first
+        for member in sorted(serving, key=lambda member: load(member, now)):
+            if member is not first and self._fits(member, flight, now):
+                return member
+        return None
+
+    def _load(self, member: Member, now: float) -> float:
+        """`model.admission.fullness`, without the objects that it takes."""
+        ceiling, replica, index = self._ceiling, member.replica, self.index
+        assert ceiling is not None
+        seats = replica.counts[index] / ceiling.seats
+        if ceiling.kv_tokens is None:
+            return seats
+        kv = replica.held_tokens(index, now) / ceiling.kv_tokens
+        return kv if kv > seats else seats
+
+    def _fits(self, member: Member, flight: Flight, now: float) -> bool:
+        if self._ceiling is not None:
+            return admits(self._ceiling, self.held_at(member, now), flight.prompt)
+        return self._engine_takes(member, flight, now)
+
+    def held_at(self, member: Member, now: float) -> Held:
+        """What a replica holds of this gateway's requests."""
+        index = self.index
+        elapsed = now - member.stall_at[index]
+        return Held(
+            running=member.replica.counts[index],
+            context_tokens=member.replica.held_tokens(index, now),
+            stall_seconds=decayed(member.stalls[index], elapsed),
+        )
+
+    def _engine_takes(self, member: Member, flight: Flight, now: float) -> bool:
+        """Whether its scheduler admits it with the next step."""
+        replica = member.replica
+        waiting = replica.waiting
+        if waiting and waiting[0].admitted >= 0:
+            return False  # preempted, and waits for room
+        if len(replica.running) + len(waiting) >= self._seats:
+            return False
+        expected = sum(other.prompt for other in waiting) + flight.prompt + replica.decoding
+        return replica.kv_at(now) + expected <= self._kv_tokens
+
+    def _stall(self, member: Member, tokens: int, now: float) -> None:
+        """Book the prefill of so many tokens."""
+        ceiling, index = self._ceiling, self.index
+        if ceiling is None or ceiling.step_time is None:
+            return
+        faded = decayed(member.stalls[index], now - member.stall_at[index])
+        member.stalls[index] = faded + ceiling.step_time.prompt_token_seconds * tokens
+        member.stall_at[index] = now
+
+    # The brown-out.
+
+    def look(
+        self, arrivals_per_second: float, now: float, date: datetime, *, costs_prefill: bool
+    ) -> dict[Member, list[Flight]]:
+        """Once a second: evaluate the rule, and name the thoughts to close now, by replica."""
+        rule = self.directive.brownout if self.directive is not None else None
+        self.brownout = evaluate(
+            rule,
+            self.brownout,
+            Pressure(
+                fresh_wait_seconds=self.queue.fresh_wait_seconds(now),
+                fresh=self.queue.fresh(now),
+                arrivals_per_second=arrivals_per_second,
+                replicas=len(self._members.serving) / self._gateways,
+            ),
+            now,
+            expired=rule is not None and date >= rule.until,
+        )
+        effective = self.brownout.effective_tokens
+        if effective is None or self._limits.allowed <= 0:
+            return {}
+        chosen = self._limits.choose(self._open_thoughts(effective, now), effective, now)
+        closing: dict[Member, list[Flight]] = {}
+        for thought in chosen:
+            member, flight = thought.item
+            closing.setdefault(member, []).append(flight)
+            if costs_prefill:
+                self._stall(member, flight.prompt + thought.age_tokens, now)
+        return closing
+
+    def _open_thoughts(self, least: int, now: float) -> list[Thought[tuple[Member, Flight]]]:
+        found = []
+        for member in self._members.present:
+            if member.stage is Stage.WARMING:
+                continue
+            replica = member.replica
+            replica.sync(now)
+            for flight in (*replica.running, *replica.waiting):
+                if flight.gateway != self.index or flight.first_answer >= 0 or flight.cut:
+                    continue
+                age = replica.generated(flight)
+                if age >= least and age < flight.thinking:
+                    found.append(Thought((member, flight), member.name, age))
+        return found
+
+
+def _requests(member: Member, now: float) -> float:
+    return member.requests

@@ -1,0 +1,49 @@
+"""Our law as a policy: the operator's own `decide`, its memory, and its way of giving orders.
+
+As the operator's tick does it: the state comes back at the next tick, a blocked decision changes
+nothing, and a directive is given with each decision (the gateways obey what it says; that the
+operator skips writes that would change nothing makes no difference to them).
+"""
+
+from datetime import datetime
+
+from thinkscale.model.decision import Blocked, Decision, Hold, Scale
+from thinkscale.model.observation import Observation
+from thinkscale.scaling import State, decide
+from thinkscale.simulation.policy import Order, Policy
+from thinkscale.simulation.scenario import Scenario
+
+
+class Thinkscale:
+    """`decide`, run after run of one scenario."""
+
+    guarded = True
+    """Ticks at once when depth jumps, as the gateways' long poll makes the operator do."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._intent = scenario.intent
+        self._size = scenario.initial_replicas
+        self.state = State.initial()
+        self.decision: Decision | None = None
+
+    def tick(self, observation: Observation, now: datetime) -> Order:
+        """Decide, and order it."""
+        decision, self.state = decide(self._intent, observation, self.state, now)
+        self.decision = decision
+        match decision.replicas:
+            case Scale(to=size) | Hold(at=size):
+                self._size = size
+            case Blocked():
+                pass
+        return Order(
+            replicas=self._size,
+            retire=decision.retire,
+            directive=decision.directive,
+            next_tick_seconds=decision.next_tick_seconds,
+            wanted=decision.wanted,
+        )
+
+
+def thinkscale(scenario: Scenario) -> Policy:
+    """The factory."""
+    return Thinkscale(scenario)
