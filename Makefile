@@ -7,7 +7,7 @@ ALONE := e2e/test_harness_leaves_nothing.py e2e/test_headline.py
 LONGEST := e2e/test_operator_killed.py e2e/test_story_existing_cluster.py
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
-.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e demo headline image clean clean-cache
+.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e demo headline engine fidelity image clean clean-cache
 
 install:            ## everything that tests and demo need (first time: minutes; then seconds)
 	scripts/install
@@ -46,6 +46,13 @@ demo: $(if $(filter existing,$(DEMO_CLUSTER)),venv,install)   ## KEEP=1, DEMO_CL
 
 headline: install   ## JSON=FILE
 	.venv/bin/python -m e2e.story.headline
+
+engine: venv        ## a real vLLM for the CPU with a tiny model (0.9 GB to download, once)
+	.venv/bin/python -m e2e.engines
+
+fidelity: engine    ## the simulator against it, half an hour; JSON=FILE, PLOT=FILE, REPEAT=N
+	.venv/bin/python -m e2e.fidelity $(if $(JSON),--json $(JSON)) $(if $(PLOT),--plot $(PLOT)) \
+	  $(if $(REPEAT),--repeat $(REPEAT))
 
 image: install      ## the product's image as a docker-archive; prints its path
 	@.venv/bin/python -c 'from e2e.harness import images; print(images.product_archive())'

@@ -2,7 +2,8 @@
 
 Misses and cut thoughts are a price; each objective says how many may miss, and the margin moves
 until six tenths of that are spent: never missing at all means paying for replicas that nobody
-needs. A wrong model, odd traffic, other engines: whatever makes the spend too high raises the margin.
+needs. A wrong model, odd traffic, other engines: whatever makes the spend too high raises the
+margin.
 
 It must not answer for what it could not prevent: after the rate has jumped up it stands still until
 replicas ordered then have come, and it stands still while the fleet is at its maximum (anti-windup)
