@@ -18,14 +18,17 @@ from e2e.story.cut_trace import COLUMNS
 from e2e.story.traffic import SAMPLE
 
 LAST_SECOND = 22
-"""The quiet start of the sample and its small burst: one scale-up, and back."""
+COPIES = 3
+"""The quiet start of the sample and its small burst, three times as dense: one scale-up, and back.
+"""
 
 
 @pytest.fixture
 def short_trace(tmp_path: Path) -> Path:
-    """The sample's first seconds."""
+    """The sample's first seconds, denser."""
     rows = [row.split(",") for row in SAMPLE.read_text().splitlines()[1:]]
-    kept = [",".join(row) for row in rows if float(row[0]) < LAST_SECOND]
+    early = [row for row in rows if float(row[0]) < LAST_SECOND]
+    kept = [",".join(row) for row in early for _ in range(COPIES)]
     trace = tmp_path / "trace.csv"
     trace.write_text("\n".join([",".join(COLUMNS), *kept]) + "\n")
     return trace
