@@ -18,6 +18,8 @@ from thinkscale.scaling.capacity import Bounds, design
 from thinkscale.scaling.survival import Survival
 
 ALLOWED_SECONDS: Final = 60
+CUTS_PER_REPLICA_SECOND: Final = 2.0
+"""A closed thought is a prompt again, mostly from the prefix cache: not too many at once."""
 LEAST_BUDGET: Final = 256
 HALF_OCTAVES: Final = 13
 """256 to 16,384."""
@@ -73,6 +75,7 @@ def rule(
         floor_tokens=_coarse(bucket.floor_tokens(allowance, intent), intent),
         carried=points,
         cuts_allowed=_two_digits(bucket.cuts_left(allowance, intent.truncation_allowance)),
+        cuts_per_replica_second=CUTS_PER_REPLICA_SECOND,
         until=now + timedelta(seconds=ALLOWED_SECONDS),
     )
 
