@@ -35,6 +35,12 @@ def test_who_waits_counts_as_new_and_who_is_of_no_known_age_as_one_of_many():
     assert occupancy.project(
         InFlight(output_ages=(), queued=4), lengths, 0.03, 0.0, 15.0, 1.0
     ).mean == pytest.approx(4.0, rel=0.01)
+    waiting = occupancy.project(
+        InFlight(output_ages=(), queued=10), memoryless(300), 0.03, 0.0, 9.0, 1.0
+    )
+    assert waiting.mean == pytest.approx(3.68, abs=0.01)
+    assert waiting.variance == pytest.approx(10 * 0.368 * 0.632, abs=0.01)
+    assert InFlight(output_ages=(1, 2), queued=4, unknown=8).total == 15
     halfway = occupancy.project(
         InFlight(output_ages=(), queued=0, unknown=4), lengths, 0.03, 0.0, 15.0, 1.0
     )
@@ -70,6 +76,10 @@ def test_half_a_replica_is_not_worth_one_in_a_large_fleet_and_is_in_a_small_one(
     assert occupancy.to_shrink_to(11.4) == 12
     assert occupancy.to_shrink_to(11.6) == 13
     assert occupancy.to_shrink_to(0.95) == 2
+    assert occupancy.to_grow_to(2.24) == 3
+    assert occupancy.to_grow_to(2.2) == 2
+    assert occupancy.to_shrink_to(1.85) == 3
+    assert occupancy.to_shrink_to(1.8) == 2
 
 
 @settings(max_examples=100, deadline=None)
