@@ -2,7 +2,7 @@
 
 A place hands out a cluster with the operator installed, and takes everything away afterwards. On a
 cluster that belongs to somebody it asks first, keeps to a namespace of its own, asks for no GPU,
-never touches a node, and removes all it made: release, namespace, and the CRD if it came with us.
+never touches a node, and removes all it made: release, namespace, and the CRDs if they came with us.
 """
 
 import os
@@ -21,6 +21,7 @@ CHART = Path(__file__).parents[2] / "charts" / "thinkscale"
 OPERATOR_NAMESPACE = "thinkscale-system"
 RELEASE = "thinkscale"
 CRD = "reasoningservices.thinkscale.dev"
+CRDS = (CRD, "gpupools.thinkscale.dev")
 OPERATOR_LABELS = "app.kubernetes.io/name=thinkscale,app.kubernetes.io/component=operator"
 INSTALL_SECONDS = 180
 
@@ -74,8 +75,8 @@ def existing_place(progress: Progress, *, image: str, ask: bool = True) -> Itera
     context = cluster.kubectl("config", "current-context").stdout.strip()
     progress.say(
         f"This uses the cluster of the current kubeconfig (context {context}): a namespace\n"
-        f"{namespace} with the operator and up to 8 small pods without GPUs, and the CRD\n"
-        f"{CRD} if it is not there yet. All of it is removed at the end."
+        f"{namespace} with the operator and up to 8 small pods without GPUs, and the CRDs\n"
+        f"{' and '.join(CRDS)} if they are not there yet. All of it is removed at the end."
     )
     if ask and not _agreed():
         raise SystemExit("Nothing was done.")
@@ -134,7 +135,7 @@ def _remove(cluster: ClusterClient, namespace: str, *, release: bool, crd: bool)
         cluster.helm("uninstall", namespace, "--namespace", namespace, "--wait", check=False)
     cluster.kubectl("delete", "namespace", namespace, check=False, timeout_seconds=300)
     if crd:
-        cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", check=False)
+        cluster.kubectl("delete", "crd", *CRDS, "--ignore-not-found", check=False)
 
 
 def _agreed() -> bool:
