@@ -2,7 +2,8 @@
 
 A place hands out a cluster with the operator installed, and takes everything away afterwards. On a
 cluster that belongs to somebody it asks first, keeps to a namespace of its own, asks for no GPU,
-never touches a node, and removes all it made: release, namespace, and the CRDs if they came with us.
+never touches a node, and removes all it made: release, namespace, and the CRDs if they came with
+us.
 """
 
 import os
