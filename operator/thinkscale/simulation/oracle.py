@@ -78,17 +78,17 @@ def oracle(
     if known is not None:
         return _Search(true, gateway, target, progress, runs=1).simulated(known)
     search = _Search(true, gateway, target, progress, runs=RUNS)
-    best = search.best()
-    about = {"scenario": scenario.name, "seed": scenario.seed, "gpu_hours": best.outcome.gpu_hours}
-    oracle_cache.store(found, best.tried.levels, about)
-    return best.outcome
+    levels, outcome = search.best()
+    about = {"scenario": scenario.name, "seed": scenario.seed, "gpu_hours": outcome.gpu_hours}
+    oracle_cache.store(found, levels, about)
+    return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
     tried: Tried
-    outcome: Outcome
     missed: float
+    gpu_hours: float
 
 
 class _Search:
@@ -122,20 +122,19 @@ class _Search:
         self.blocks = max(1, int(scored_cells / self.block_cells))
         self.arrivals = self._by_block(workload.at_seconds[scored])
         self.trials: list[_Trial] = []
+        self.leader: tuple[_Trial, Outcome] | None = None
+        """The best so far; of the others the outcome, large as it is, is not kept."""
 
-    def best(self) -> _Trial:
-        """Search, and return the cheapest that is good enough."""
+    def best(self) -> tuple[Levels, Outcome]:
+        """Search, and return the cheapest that is good enough, with what it came to."""
         self._fit()
         self._stitch()
-        if not self._good():
+        if min(trial.missed for trial in self.trials) > self.allowed:
             most = self.scenario.intent.max_replicas
             self._try(np.full(len(self.occupied), most, dtype=np.int64))
-        if self._good():
-            return min(self._good(), key=lambda trial: trial.outcome.gpu_hours)
-        return min(self.trials, key=lambda trial: trial.missed)
-
-    def _good(self) -> list[_Trial]:
-        return [trial for trial in self.trials if trial.missed <= self.allowed]
+        assert self.leader is not None
+        best, outcome = self.leader
+        return best.tried.levels, outcome
 
     def simulated(self, levels: Levels) -> Outcome:
         """What this plan comes to."""
@@ -161,9 +160,15 @@ class _Search:
         # A block that fails few beside one that fails many owes that to luck.
         missed = self._by_block(bad)
         tried = Tried(levels=levels, missed=np.maximum(missed, _around(missed)))
-        trial = _Trial(tried=tried, outcome=outcome, missed=float(len(bad)))
+        trial = _Trial(tried=tried, missed=float(len(bad)), gpu_hours=outcome.gpu_hours)
         self.trials.append(trial)
+        if self.leader is None or self._rank(trial) < self._rank(self.leader[0]):
+            self.leader = trial, outcome
         return trial
+
+    def _rank(self, trial: _Trial) -> tuple[float, float]:
+        """Less is better: misses beyond the allowed, then the bill."""
+        return max(0.0, trial.missed - self.allowed), trial.gpu_hours
 
     def _by_block(self, at_seconds: Values) -> Values:
         cells = (at_seconds / CELL_SECONDS).astype(np.int64) - self.first_cell
