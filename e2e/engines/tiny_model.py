@@ -15,7 +15,7 @@ bottleneck. Same versions, same bytes.
 
 import json
 import math
-import pydoc_data.topics  # type: ignore[import-untyped]
+import pydoc_data.topics
 import sys
 from pathlib import Path
 

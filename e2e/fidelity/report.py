@@ -42,10 +42,11 @@ class Compared:
 
     @property
     def void(self) -> bool:
-        """The machine was too busy somewhere."""
-        runs = (*self.found.runs, self.found.emulated)
+        """The machine was too busy while it was calibrated or the whole run was made. A repetition
+        in a busy time is left out; the emulator's run may be busy: that can only spoil a fit.
+        """
         busy = self.found.calibration_others_cores > VOID_OTHERS_CORES
-        return busy or any(run.void for run in runs)
+        return busy or self.found.runs[0].void
 
     @property
     def fits(self) -> bool:
@@ -61,7 +62,9 @@ def compare(found: Found) -> Compared:
     overhead = verdict.overhead_seconds(first.singles, profile)
     observed = verdict.measured(first.served)
     predicted = verdict.simulated(first.served, profile, overhead)
-    repeated = [verdict.measured(run.served).until(WINDOW_SECONDS) for run in found.runs]
+    repeated = [
+        verdict.measured(run.served).until(WINDOW_SECONDS) for run in found.runs if not run.void
+    ]
     emulated = verdict.measured(found.emulated.served)
     emulator_overhead = verdict.overhead_seconds(found.emulated.singles, profile)
     again = verdict.simulated(found.emulated.served, profile, emulator_overhead)

@@ -115,13 +115,13 @@ def simulated(served: Sequence[Served], profile: Profile, overhead_seconds: floa
         thinking_tokens=np.array([s.thinking_tokens for s in served]),
         answer_tokens=np.array([s.answer_tokens for s in served]),
     )
-    requests = one_replica(workload, profile).requests
+    waits = one_replica(workload, profile)
     return Columns(
         phase=np.array([s.phase for s in served]),
         arrived=workload.at_seconds,
-        ttft=requests.first_token_seconds + overhead_seconds,
-        tpot=requests.output_pace_seconds,
-        e2e=requests.end_seconds + overhead_seconds,
+        ttft=waits.first_token_seconds + overhead_seconds,
+        tpot=waits.pace_seconds,
+        e2e=waits.end_seconds + overhead_seconds,
     )
 
 

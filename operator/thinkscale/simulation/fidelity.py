@@ -1,59 +1,70 @@
 """One replica alone under a workload: what a measurement against a real engine is compared with.
 
-No gateway, no scaling, nothing billed: requests come first, first served, as to an engine that
-clients call directly. All requests are kept, from second 0 on.
+No gateway, no scaling, no bill: clients talk to the engine, so whoever waits does so in its own
+queue, and a seat that falls free is taken in the very next step. (`run` has the gateway in between,
+which sees that a request ended only when the next step has begun.)
 """
 
-from datetime import datetime
+from dataclasses import dataclass
+
+import numpy as np
 
 from thinkscale.fleet.profile import Profile
-from thinkscale.model.intent import Behavior, Budget, Intent, Mode
-from thinkscale.model.observation import Observation
-from thinkscale.simulation.outcome import Outcome
-from thinkscale.simulation.policy import Order
-from thinkscale.simulation.run import run
-from thinkscale.simulation.scenario import Scenario
+from thinkscale.simulation.flight import Flight
+from thinkscale.simulation.outcome import Numbers
+from thinkscale.simulation.virtual_replica import VirtualReplica
 from thinkscale.simulation.workload import Workload
 
 
-class _One:
-    """Never moves."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """A row per request, seconds since its arrival."""
 
-    def tick(self, observation: Observation, now: datetime) -> Order:
-        return Order(replicas=1)
-
-
-def one_replica(workload: Workload, profile: Profile) -> Outcome:
-    """What this replica makes of the workload."""
-    scenario = Scenario(
-        name=workload.name,
-        seed=0,
-        workload=workload,
-        intent=_intent(profile),
-        profile=profile,
-        duration_seconds=float(workload.at_seconds[-1]) + 1.0,
-        warm_up_seconds=0.0,
-        initial_replicas=1,
-    )
-    return run(scenario, lambda _: _One(), policy="one replica")
+    first_token_seconds: Numbers
+    end_seconds: Numbers
+    pace_seconds: Numbers
+    """Mean seconds per token after the first; NaN for a single one."""
+    preemptions: int
 
 
-def _intent(profile: Profile) -> Intent:
-    """Nothing is asked of it."""
-    free = Behavior(stabilization_window_seconds=0.0)
-    return Intent(
-        service="fidelity/engine",
-        mode=Mode.MANUAL,
-        manual_replicas=1,
-        min_replicas=1,
-        max_replicas=1,
-        scale_to_zero_after_seconds=None,
-        scale_up=free,
-        scale_down=free,
-        seats_per_replica=profile.seats,
-        gpus_per_replica=1,
-        startup_seconds=profile.startup_seconds,
-        budget=Budget(),
-        answer_max_tokens=None,
-        objectives=(),
+def one_replica(workload: Workload, profile: Profile) -> Waits:
+    """What this replica makes of the workload. ValueError: a request that it could never hold."""
+    longest = int((workload.prompt_tokens + workload.output_tokens).max(initial=0))
+    if longest > profile.kv_tokens:
+        raise ValueError(f"a request of {longest} tokens exceeds the KV cache")
+    first, end = np.full(len(workload), np.nan), np.full(len(workload), np.nan)
+
+    def began(flight: Flight, now: float) -> None:
+        first[flight.index] = now - flight.arrived
+
+    replica = VirtualReplica(profile, on_first_token=began)
+    arrivals = workload.at_seconds.tolist()
+    coming = 0
+    while coming < len(arrivals) or replica.m:
+        # Who comes at the very end of a step is there when the next one begins.
+        if coming < len(arrivals) and arrivals[coming] <= replica.ends_at:
+            now = arrivals[coming]
+            flight = Flight(
+                coming,
+                now,
+                int(workload.prompt_tokens[coming]),
+                int(workload.thinking_tokens[coming]),
+                int(workload.answer_tokens[coming]),
+                0,
+            )
+            coming += 1
+            if replica.submit(flight, now):
+                replica.begin(now)
+            continue
+        now = replica.ends_at
+        for flight in replica.end():
+            end[flight.index] = now - flight.arrived
+        replica.begin(now)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pace = (end - first) / (workload.output_tokens - 1)
+    return Waits(
+        first_token_seconds=first,
+        end_seconds=end,
+        pace_seconds=np.where(workload.output_tokens > 1, pace, np.nan),
+        preemptions=replica.preemptions,
     )

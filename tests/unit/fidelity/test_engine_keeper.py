@@ -33,6 +33,11 @@ def start(pids: Path, kind: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.PIPE)
 
 
+def close(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+
+
 def family(pids: Path) -> list[int]:
     eventually(pids.exists, 10, "the server has started", poll_seconds=0.02)
     return [int(word) for word in pids.read_text().split()]
@@ -53,8 +58,7 @@ def test_closing_the_pipe_ends_the_server_and_who_left_its_session(tmp_path: Pat
     process = start(tmp_path / "pids", "plain")
     members = family(tmp_path / "pids")
     assert sorted(members) == sorted(keeper.descendants(process.pid))
-    assert process.stdin is not None
-    process.stdin.close()
+    close(process)
     process.wait(10)
     gone(members)
 
@@ -64,6 +68,7 @@ def test_an_orphan_is_found_when_the_server_ends_by_itself(tmp_path: Path) -> No
     members = family(tmp_path / "pids")
     assert process.wait(10) == 0
     gone(members)
+    close(process)
 
 
 def test_a_server_that_ignores_sigterm_is_killed_after_a_while(
@@ -75,8 +80,7 @@ def test_a_server_that_ignores_sigterm_is_killed_after_a_while(
     monkeypatch.setattr(keeper, "__file__", str(hasty))
     process = start(tmp_path / "pids", "deaf")
     members = family(tmp_path / "pids")
-    assert process.stdin is not None
-    process.stdin.close()
+    close(process)
     process.wait(10)
     gone(members)
 
@@ -86,6 +90,7 @@ def test_the_server_dies_with_its_keeper(tmp_path: Path) -> None:
     main, child = family(tmp_path / "pids")
     process.kill()
     process.wait(10)
+    close(process)
     gone([main])
     if alive(child):  # it left the session, and nobody is there to find it: the documented limit
         os.kill(child, signal.SIGKILL)
@@ -97,8 +102,7 @@ def test_interrupting_the_keeper_alone_does_not_end_the_server(tmp_path: Path) -
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     assert all(map(alive, members))
-    assert process.stdin is not None
-    process.stdin.close()
+    close(process)
     process.wait(10)
     gone(members)
 
