@@ -7,8 +7,9 @@ Requests in flight are added at the same time, by their ages.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Final
+
+import numpy as np
 
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS
 from thinkscale.model.intent import Indicator, Objective
@@ -16,7 +17,9 @@ from thinkscale.model.signals import LATENCY_EDGES_SECONDS, Histogram, LifeTable
 from thinkscale.simulation.flight import Flight
 
 FASTEST_MIN_TOKENS: Final = 32
-_WIDTHS: Final = tuple(high - low for low, high in pairwise(AGE_EDGES_TOKENS))
+_EDGES: Final = np.array(AGE_EDGES_TOKENS)
+_WIDTHS: Final = np.append(np.diff(_EDGES), 0)
+"""Of the last, open bin nobody gets beyond."""
 
 
 class ClosedAges:
@@ -43,19 +46,14 @@ class ClosedAges:
         Closed at 10 and 40, open at 20, edges 0 and 32: 10 + 32 + 20 tokens were generated in the
         first bin, 8 in the second.
         """
-        counts, sums = self.counts.copy(), self.sums.copy()
-        for age in open_ages:
-            at = bisect_right(AGE_EDGES_TOKENS, age) - 1
-            counts[at] += 1
-            sums[at] += age
-        exposure = [0] * BINS
-        beyond = 0
-        for at in range(BINS - 1, -1, -1):
-            inside = sums[at] - counts[at] * AGE_EDGES_TOKENS[at]
-            exposure[at] = inside + (beyond * _WIDTHS[at] if beyond else 0)
-            beyond += counts[at]
+        ages = np.fromiter(open_ages, dtype=np.int64)
+        bins = np.searchsorted(_EDGES, ages, side="right") - 1
+        counts = np.array(self.counts) + np.bincount(bins, minlength=BINS)
+        sums = np.array(self.sums) + np.bincount(bins, ages, minlength=BINS).astype(np.int64)
+        beyond = counts[::-1].cumsum()[::-1] - counts
+        exposure = sums - counts * _EDGES + beyond * _WIDTHS
         return LifeTableCounts.model_construct(
-            exposure_tokens=tuple(exposure), ends=tuple(self.ends)
+            exposure_tokens=tuple(exposure.tolist()), ends=tuple(self.ends)
         )
 
 
@@ -191,26 +189,3 @@ def met(objective: Objective, flight: Flight, now: float) -> bool | None:
                 return None
             limit = objective.threshold_seconds * (flight.answer - 1)
             return now - flight.first_answer <= limit
-
-
-def overdue(objective: Objective, flight: Flight, age: int, now: float) -> bool:
-    """Whether one in flight with this many tokens is past its limit already."""
-    since = now - flight.arrived
-    match objective.indicator:
-        case Indicator.TIME_TO_FIRST_TOKEN:
-            waited = since if flight.first_token < 0 else flight.first_token - flight.arrived
-            return waited > objective.threshold_seconds
-        case Indicator.TIME_PER_OUTPUT_TOKEN:
-            if age < 2 or flight.first_token < 0:
-                return False
-            return now - flight.first_token > objective.threshold_seconds * (age - 1)
-        case Indicator.END_TO_END:
-            return since > objective.threshold_seconds + objective.per_token_seconds * age
-        case Indicator.TIME_TO_FIRST_ANSWER:
-            begun = since if flight.first_answer < 0 else flight.first_answer - flight.arrived
-            return begun > objective.limit_seconds(min(age, flight.thinking))
-        case Indicator.TIME_PER_ANSWER_TOKEN:
-            answered = age - flight.thinking
-            if flight.first_answer < 0 or answered < 2:
-                return False
-            return now - flight.first_answer > objective.threshold_seconds * (answered - 1)

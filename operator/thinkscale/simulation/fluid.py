@@ -12,13 +12,18 @@ agree with the full simulation within a few percent where the fleet can follow t
 cannot, simulate.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from thinkscale.model.intent import Indicator, Intent
+from thinkscale.scaling.occupancy import (
+    GROW_SIGMAS,
+    HYSTERESIS_SHARE,
+    MOST_HYSTERESIS,
+    SHRINK_SIGMAS,
+)
 from thinkscale.simulation.design_point import (
     KV_FILL,
     PACE_FILL,
@@ -31,10 +36,12 @@ from thinkscale.simulation.scenario import Scenario
 
 GRID_SECONDS: Final = 5.0
 TICK_SECONDS: Final = 15.0
-ROUNDS: Final = 6
+DESIGN_ROUNDS: Final = 3
+ROUNDS: Final = 5
 SMOOTH_SECONDS: Final = 300.0
 """Forecasts do not know the noise of single requests."""
-SAFETY_DEVIATIONS: Final = 1.0
+ESTIMATED: Final = 0.97
+"""The law estimates rate and lengths from what it saw; full simulations show what that costs."""
 DRAIN_QUANTILE: Final = 0.95
 
 
@@ -64,7 +71,7 @@ class Prediction:
         return float(np.logical_and.reduce(list(self.met.values())).mean())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Fleet:
     """Curves over the grid."""
 
@@ -72,37 +79,60 @@ class _Fleet:
     pace: Numbers
     """Seconds per token."""
     replicas: Numbers
-    wanted: Numbers
-    """Replicas as a fraction."""
     waits: Numbers
     """By request."""
 
 
 def predict(scenario: Scenario) -> Prediction:
     """What becomes of a scenario's requests. ValueError: it has none."""
-    if len(scenario.workload) == 0:
+    load = scenario.workload
+    if len(load) == 0:
         raise ValueError("a workload without requests has no latencies")
-    point = design_point(scenario.workload, scenario.profile, pace_limit_seconds(scenario.intent))
-    free = _settled(scenario, point, None)
-    limit = _limit(scenario.intent)
-    within = np.ceil(free.wanted.max() - 0.5) <= limit
-    bound = free if within else _settled(scenario, point, limit)
-    return _prediction(scenario, bound, free.wanted, point)
-
-
-def _settled(scenario: Scenario, point: DesignPoint, limit: int | None) -> _Fleet:
-    """The fleet that its own load asks for; with a limit, what waits because of it."""
+    point = design_point(load, scenario.profile, pace_limit_seconds(scenario.intent))
     span = scenario.duration_seconds + 20 * point.tokens_per_request * point.token_seconds
     at = np.arange(0.0, span + GRID_SECONDS, GRID_SECONDS)
     flat = np.full(len(at), point.token_seconds)
-    waits = np.zeros(len(scenario.workload))
-    if limit is not None:
-        waits = _waits(scenario, point, at, limit)
-    fleet = _Fleet(at, flat, np.ones(len(at)), np.ones(len(at)), waits)
+    fleet = _Fleet(at=at, pace=flat, replicas=np.ones(len(at)), waits=np.zeros(len(load)))
+    for _ in range(DESIGN_ROUNDS):
+        needed, running = _designed(scenario, fleet)
+    wanted = needed * ESTIMATED * (1 + GROW_SIGMAS / np.sqrt(np.maximum(1.0, running)))
+    limit = _limit(scenario.intent)
+    if _whole(wanted).max() > limit:
+        fleet.waits = _waits(scenario, point, at, limit)
+    fleet.replicas = _staffed(scenario, at, wanted, needed, running)
     for _ in range(ROUNDS):
-        first, _answer, end = _times(scenario, fleet)
-        _settle(scenario, fleet, first, end, limit)
-    return fleet
+        fleet.pace = _pace(scenario, *_load_on(scenario, fleet), fleet.replicas)
+    return _prediction(scenario, fleet, wanted, point)
+
+
+def _designed(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers]:
+    """Replicas needed as a fraction, and requests running, if all were as full as they should be:
+    that is what the law reckons with, however fast a half-empty fleet happens to be.
+    """
+    running, context, prefill = (_smooth(curve) for curve in _load_on(scenario, fleet))
+    needed = _needed(scenario, running, context, prefill)
+    fleet.pace = _pace(scenario, running, context, prefill, np.maximum(needed, 1e-6))
+    return needed, running
+
+
+def _pace(
+    scenario: Scenario, running: Numbers, context: Numbers, prefill: Numbers, replicas: Numbers
+) -> Numbers:
+    """Seconds per token of so many replicas under this load."""
+    profile = scenario.profile
+    busy = profile.sequence_seconds * running + profile.context_token_seconds * context
+    stalled = np.minimum(0.6, prefill / replicas)
+    pace: Numbers = (profile.base_seconds + busy / replicas) / (1 - stalled)
+    return pace
+
+
+def _load_on(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers, Numbers]:
+    """Requests running, their KV tokens, and replicas' worth of prefill, over the grid."""
+    first, _answer, end = _times(scenario, fleet)
+    prompts = scenario.workload.prompt_tokens.astype(np.float64)
+    came = np.histogram(first, _bins(fleet.at), weights=prompts)[0] / GRID_SECONDS
+    prefill = _smooth(scenario.profile.prompt_token_seconds * came)
+    return (*_in_flight(scenario, fleet, first, end), prefill)
 
 
 def _times(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers, Numbers]:
@@ -127,24 +157,6 @@ def _at_steps(wanted: Numbers, edges: Numbers, steps: Numbers, fleet: _Fleet) ->
     beyond = np.maximum(0.0, wanted - steps[-1]) * fleet.pace[-1]
     late: Numbers = inside + beyond
     return late
-
-
-def _settle(
-    scenario: Scenario, fleet: _Fleet, first: Numbers, end: Numbers, limit: int | None
-) -> None:
-    """The replicas and the pace that follow from who is in flight when."""
-    load, profile = scenario.workload, scenario.profile
-    running, context = _in_flight(scenario, fleet, first, end)
-    prompts = _smooth(
-        np.histogram(first, _bins(fleet.at), weights=load.prompt_tokens.astype(float))[0]
-        / GRID_SECONDS
-    )
-    prefill = profile.prompt_token_seconds * prompts
-    fleet.wanted = _needed(scenario, running, context, prefill)
-    fleet.replicas = _staffed(scenario, fleet, running, limit)
-    busy = profile.sequence_seconds * running + profile.context_token_seconds * context
-    stalled = np.minimum(0.6, prefill / fleet.replicas)
-    fleet.pace = (profile.base_seconds + busy / fleet.replicas) / (1 - stalled)
 
 
 def _bins(at: Numbers) -> Numbers:
@@ -178,8 +190,6 @@ def _in_flight(
 def _needed(scenario: Scenario, running: Numbers, context: Numbers, prefill: Numbers) -> Numbers:
     """Replicas, as a fraction, that seats, KV cache and pace ask for (the scarcest)."""
     profile, limit = scenario.profile, pace_limit_seconds(scenario.intent)
-    running, context = _smooth(running), _smooth(context)
-    safe = 1 + SAFETY_DEVIATIONS / np.sqrt(np.maximum(1.0, running))
     needed = np.maximum(
         running / scenario.intent.seats_per_replica, context / (KV_FILL * profile.kv_tokens)
     )
@@ -187,29 +197,43 @@ def _needed(scenario: Scenario, running: Numbers, context: Numbers, prefill: Num
         pace = PACE_FILL * limit
         busy = profile.sequence_seconds * running + profile.context_token_seconds * context
         needed = np.maximum(needed, (busy + prefill * pace) / (pace - profile.base_seconds))
-    wanted: Numbers = needed * safe
-    return wanted
+    return needed
 
 
-def _staffed(scenario: Scenario, fleet: _Fleet, running: Numbers, limit: int | None) -> Numbers:
-    """Whole replicas by the law's hysteresis: up at `wanted - 1/2`, down only to what suffices with
-    more safety, as long as the scale-down window looked at.
+def _staffed(
+    scenario: Scenario, at: Numbers, wanted: Numbers, needed: Numbers, running: Numbers
+) -> Numbers:
+    """Whole replicas as the law orders them: up when the forecast and one deviation ask for it,
+    down to what carries the forecast and 1.4 for the whole scale-down window; in both ways only
+    what is clearly more or less than a whole number counts. Between the two a size is kept: a law
+    that has just begun comes from above.
     """
-    intent, wanted = scenario.intent, fleet.wanted
-    extra = 0.4 / np.sqrt(np.maximum(1.0, _smooth(running)))
-    up = np.ceil(wanted - 0.5)
-    down = np.maximum(up, np.ceil(wanted * (1 + extra) + 0.5))
-    window = round(intent.scale_down.stabilization_window_seconds / GRID_SECONDS) + 1
-    down = _running_max(down, window)
-    low, high = max(1, intent.min_replicas), math.inf if limit is None else limit
-    replicas, level = np.empty(len(wanted)), min(max(float(up[0]), low), high)
+    safer = needed * ESTIMATED * (1 + SHRINK_SIGMAS / np.sqrt(np.maximum(1.0, running)))
+    up = _whole(wanted)
+    least = np.maximum(up, np.ceil(safer + _dead_zone(safer)))
+    window = scenario.intent.scale_down.stabilization_window_seconds / GRID_SECONDS
+    down = _running_max(least, round(window) + 1)
+    low, high = max(1, scenario.intent.min_replicas), _limit(scenario.intent)
+    replicas, level = np.empty(len(at)), float(down[0])
     every = round(TICK_SECONDS / GRID_SECONDS)
-    for place in range(len(wanted)):
+    for place in range(len(at)):
         if place % every == 0:
-            level = max(up[place], min(level, down[place]))
+            settling = at[place] < scenario.warm_up_seconds
+            level = down[place] if settling else max(up[place], min(level, down[place]))
             level = min(max(level, low), high)
         replicas[place] = level
     return replicas
+
+
+def _whole(wanted: Numbers) -> Numbers:
+    """The law grows to so many."""
+    replicas: Numbers = np.ceil(wanted - _dead_zone(wanted))
+    return replicas
+
+
+def _dead_zone(replicas: Numbers) -> Numbers:
+    zone: Numbers = np.minimum(MOST_HYSTERESIS, HYSTERESIS_SHARE * replicas)
+    return zone
 
 
 def _limit(intent: Intent) -> int:
@@ -259,7 +283,11 @@ def _prediction(
     outputs, thinking = load.output_tokens[scored], load.thinking_tokens[scored]
     pace = (end - first) / np.maximum(1, outputs - 1)
     inside = (fleet.at >= scenario.warm_up_seconds) & (fleet.at < scenario.duration_seconds)
-    replicas, wanted, whole = fleet.replicas[inside], wanted[inside], np.ceil(wanted[inside] - 0.5)
+    replicas, wanted, whole = (
+        fleet.replicas[inside],
+        wanted[inside],
+        _whole(wanted[inside]),
+    )
     hours = float(replicas.sum()) * GRID_SECONDS / 3600 + _moving_hours(scenario, replicas, point)
     answered = load.answer_tokens[scored] > 0
     return Prediction(

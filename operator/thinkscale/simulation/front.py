@@ -102,24 +102,22 @@ class Front:
     def _pick(self, flight: Flight, now: float) -> Member | None:
         """The replica that is the least full, of those that take it."""
         serving = self._members.serving
-        load = self._load if self._ceiling is not None else _requests
-        if len(serving) > 1:
-            first = min(serving, key=lambda member: load(member, now))
-        elif serving:
-            first = serving[0]
-        else:
+        if not serving:
             return None
+        loads = [self._load(member, now) for member in serving]
+        first = serving[loads.index(min(loads))]
         if self._fits(first, flight, now):
             return first
-        for member in sorted(serving, key=lambda member: load(member, now)):
-            if member is not first and self._fits(member, flight, now):
-                return member
+        for at in sorted(range(len(serving)), key=loads.__getitem__):
+            if serving[at] is not first and self._fits(serving[at], flight, now):
+                return serving[at]
         return None
 
     def _load(self, member: Member, now: float) -> float:
-        """`model.admission.fullness`, without the objects that it takes."""
+        """`model.admission.fullness`, without the objects that it takes; requests without us."""
         ceiling, replica, index = self._ceiling, member.replica, self.index
-        assert ceiling is not None
+        if ceiling is None:
+            return sum(replica.counts)
         seats = replica.counts[index] / ceiling.seats
         if ceiling.kv_tokens is None:
             return seats
@@ -206,7 +204,3 @@ class Front:
                 if age >= least and age < flight.thinking:
                     found.append(Thought((member, flight), member.name, age))
         return found
-
-
-def _requests(member: Member, now: float) -> float:
-    return member.requests

@@ -4,12 +4,15 @@ Made from `GatewaySignals` alone, with whatever delay and loss the scenario says
 in it: no length of a request that has not ended, no arrival that has not come.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS
+from thinkscale.model.intent import Indicator, Objective
 from thinkscale.model.signals import (
     BudgetSignals,
     Counters,
@@ -20,7 +23,7 @@ from thinkscale.model.signals import (
     ReplicaSignals,
     SloCounts,
 )
-from thinkscale.simulation.books import Books, overdue
+from thinkscale.simulation.books import Books
 from thinkscale.simulation.flight import Flight
 from thinkscale.simulation.front import Front
 from thinkscale.simulation.members import Member, Stage
@@ -28,30 +31,79 @@ from thinkscale.simulation.members import Member, Stage
 PRIOR_ENDS: Final = 0.5
 PRIOR_MEAN_TOKENS: Final = 500.0
 PRIOR_ANSWER_TOKENS: Final = 200.0
+_EDGES: Final = np.array(AGE_EDGES_TOKENS)
 _WIDTHS: Final = tuple(high - low for low, high in pairwise(AGE_EDGES_TOKENS))
 
+Numbers = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
-class _Present:
-    """What one gateway has in flight, summed up."""
 
-    def __init__(self, books: Books, now: float) -> None:
-        self.now = now
-        self.queued = 0
-        self.answering = 0
-        self.thinking_ages = [0] * BINS
-        self.output_ages = [0] * BINS
-        self.open_thoughts: list[int] = []
-        self.open_outputs: list[int] = []
-        self.thinking_tokens = 0
-        self.answer_tokens = 0
-        self.overdue = [0] * len(books.objectives)
-        self.replicas: dict[str, ReplicaSignals] = {}
+class InFlight:
+    """One gateway's requests that are sent or held, column by column: there may be a thousand, and
+    somebody looks every few seconds.
+    """
 
-    def note_overdue(self, books: Books, flight: Flight, age: int) -> None:
-        """Count it for each objective that it has missed already."""
-        for at, objective in enumerate(books.objectives):
-            if overdue(objective, flight, age, self.now):
-                self.overdue[at] += 1
+    def __init__(self, gateway: int, held: Sequence[Flight], members: Sequence[Member]) -> None:
+        flights, ages, places = list(held), [0] * len(held), [-1] * len(held)
+        for place, member in enumerate(members):
+            replica = member.replica
+            steps = replica.steps
+            here = [f for f in (*replica.running, *replica.waiting) if f.gateway == gateway]
+            flights += here
+            ages += [steps - f.since if f.decoding else f.generated for f in here]
+            places += [place] * len(here)
+        self.age: Counts = np.array(ages, dtype=np.int64)
+        """Tokens so far."""
+        self.place: Counts = np.array(places, dtype=np.int64)
+        """Which of the members; -1: held."""
+        self.arrived: Numbers = np.array([f.arrived for f in flights])
+        self.first_token: Numbers = np.array([f.first_token for f in flights])
+        self.first_answer: Numbers = np.array([f.first_answer for f in flights])
+        self.prompt: Counts = np.array([f.prompt for f in flights], dtype=np.int64)
+        self.thought: Counts = np.array([f.thinking for f in flights], dtype=np.int64)
+        """The thought's length: of those that answer, since nobody knows that of the others."""
+        cut_at: Counts = np.array([f.cut_at for f in flights], dtype=np.int64)
+        self.answering = self.first_answer >= 0
+        self.thinking = (self.first_token >= 0) & ~self.answering
+        self.begun = self.thinking | self.answering
+        self.thought_so_far = np.where(self.answering, np.minimum(self.thought, self.age), self.age)
+        self.exposed = np.where(cut_at >= 0, np.minimum(self.age, cut_at), self.age)
+        """Output tokens up to which it is what it would have been without a cut."""
+
+    def overdue(self, objective: Objective, now: float) -> int:
+        """How many have missed it already; what is pending counts as now."""
+        since = now - self.arrived
+        limit, each = objective.threshold_seconds, objective.per_token_seconds
+        match objective.indicator:
+            case Indicator.TIME_TO_FIRST_TOKEN:
+                waited = np.where(self.begun, self.first_token - self.arrived, since)
+                late = waited > limit
+            case Indicator.TIME_TO_FIRST_ANSWER:
+                waited = np.where(self.answering, self.first_answer - self.arrived, since)
+                late = waited > limit + each * self.thought_so_far
+            case Indicator.END_TO_END:
+                late = since > limit + each * self.age
+            case Indicator.TIME_PER_OUTPUT_TOKEN:
+                passed = now - self.first_token
+                late = self.begun & (self.age > 1) & (passed > limit * (self.age - 1))
+            case Indicator.TIME_PER_ANSWER_TOKEN:
+                answered = self.age - self.thought
+                passed = now - self.first_answer
+                late = self.answering & (answered > 1) & (passed > limit * (answered - 1))
+        return int(np.count_nonzero(late))
+
+    def per_place(self, places: int, chosen: npt.NDArray[np.bool_]) -> list[int]:
+        """How many of the chosen are at each member."""
+        inside: list[int] = np.bincount(self.place[chosen], minlength=places).tolist()
+        return inside
+
+    def sum_per_place(self, places: int, values: Numbers) -> list[float]:
+        """The sum at each member."""
+        there = self.place >= 0
+        summed: list[float] = np.bincount(
+            self.place[there], values[there], minlength=places
+        ).tolist()
+        return summed
 
 
 def gateway_signals(
@@ -64,85 +116,83 @@ def gateway_signals(
     now: float,
 ) -> GatewaySignals:
     """The answer of `GET /signals` of one simulated gateway."""
-    present = _Present(books, now)
-    for waiting in front.queue.items():
-        present.queued += 1
-        present.note_overdue(books, waiting, 0)
-    residuals = _residuals(books)
-    for member in members:
-        if member.stage is not Stage.WARMING:
-            _at_replica(present, front.index, books, member, residuals)
-    counts = present
+    started = [member for member in members if member.stage is not Stage.WARMING]
+    for member in started:
+        member.replica.sync(now)
+    flying = InFlight(front.index, front.queue.items(), started)
+    thoughts = flying.age[flying.thinking]
+    outputs = flying.age[flying.begun]
     return GatewaySignals.model_construct(
         boot_id=f"{name}-boot",
         sequence=sequence,
         gateway=name,
         service=service,
         uptime_seconds=now,
-        phases=_phases(counts.queued, sum(counts.thinking_ages), counts.answering),
+        phases=_phases(
+            int(np.count_nonzero(~flying.begun)),
+            len(thoughts),
+            int(np.count_nonzero(flying.answering)),
+        ),
         held=front.held,
         oldest_held_seconds=front.queue.oldest_wait_seconds(now),
-        thinking_ages=tuple(counts.thinking_ages),
-        life_table=books.thoughts.life_table(counts.open_thoughts),
-        output_ages=tuple(counts.output_ages),
-        output_life_table=books.outputs.life_table(counts.open_outputs),
-        slos=_slos(books, counts.overdue),
-        counters=_counters(books, counts.thinking_tokens, counts.answer_tokens),
+        thinking_ages=_by_bin(thoughts),
+        life_table=books.thoughts.life_table(thoughts),
+        output_ages=_by_bin(outputs),
+        output_life_table=books.outputs.life_table(flying.exposed[flying.begun]),
+        slos={
+            objective.name: SloCounts.model_construct(
+                good=books.good[at], bad=books.bad[at], overdue=flying.overdue(objective, now)
+            )
+            for at, objective in enumerate(books.objectives)
+        },
+        counters=_counters(books, flying),
         ttfa_seconds=books.ttfa.wire(),
         ttft_seconds=books.ttft.wire(),
         fastest_token_seconds=books.fastest_token_seconds,
-        replicas=counts.replicas,
+        replicas=_replicas(flying, books, started),
         budget=_budget(front, books),
     )
 
 
-def _at_replica(
-    present: _Present, gateway: int, books: Books, member: Member, residuals: Sequence[float]
-) -> None:
-    """One replica, and this gateway's requests there."""
-    replica = member.replica
-    replica.sync(present.now)
-    queued = thinking = answering = 0
-    context = 0
-    remaining = 0.0
-    mean_answer = books.answer_tokens / books.completed if books.completed else PRIOR_ANSWER_TOKENS
-    steps = replica.steps
-    for flight in (*replica.running, *replica.waiting):
-        if flight.gateway != gateway:
-            continue
-        age = steps - flight.since if flight.decoding else flight.generated
-        context += flight.prompt + age
-        if flight.first_token < 0:
-            queued += 1
-            remaining += residuals[0] + mean_answer
-        else:
-            present.output_ages[bisect_right(AGE_EDGES_TOKENS, age) - 1] += 1
-            cut_at = flight.cut_at
-            present.open_outputs.append(age if cut_at < 0 or age < cut_at else cut_at)
-            if flight.first_answer < 0:
-                thinking += 1
-                at = bisect_right(AGE_EDGES_TOKENS, age) - 1
-                present.thinking_ages[at] += 1
-                present.open_thoughts.append(age)
-                present.thinking_tokens += age
-                remaining += residuals[at] + mean_answer
-            else:
-                answering += 1
-                answered = age - flight.thinking
-                present.thinking_tokens += flight.thinking
-                present.answer_tokens += answered
-                remaining += max(mean_answer - answered, mean_answer / 4)
-        present.note_overdue(books, flight, age)
-    present.queued += queued
-    present.answering += answering
-    present.replicas[member.name] = ReplicaSignals.model_construct(
-        ready=member.stage is Stage.READY,
-        cordoned=member.cordoned,
-        phases=_phases(queued, thinking, answering),
-        context_tokens=context,
-        remaining_tokens=round(remaining),
-        engine=_engine(member),
+def _by_bin(ages: Counts) -> tuple[int, ...]:
+    bins = np.searchsorted(_EDGES, ages, side="right") - 1
+    return tuple(np.bincount(bins, minlength=BINS).tolist())
+
+
+def _replicas(
+    flying: InFlight, books: Books, members: Sequence[Member]
+) -> dict[str, ReplicaSignals]:
+    """Each replica, and this gateway's requests there."""
+    count, there = len(members), flying.place >= 0
+    queued = flying.per_place(count, there & ~flying.begun)
+    thinking = flying.per_place(count, flying.thinking)
+    answering = flying.per_place(count, flying.answering)
+    context = flying.sum_per_place(count, (flying.prompt + flying.age).astype(np.float64))
+    remaining = flying.sum_per_place(count, _remaining(flying, books))
+    return {
+        member.name: ReplicaSignals.model_construct(
+            ready=member.stage is Stage.READY,
+            cordoned=member.cordoned,
+            phases=_phases(queued[at], thinking[at], answering[at]),
+            context_tokens=round(context[at]),
+            remaining_tokens=round(remaining[at]),
+            engine=_engine(member),
+        )
+        for at, member in enumerate(members)
+    }
+
+
+def _remaining(flying: InFlight, books: Books) -> Numbers:
+    """Tokens expected still to come of each, as a gateway reckons them."""
+    answer = books.answer_tokens / books.completed if books.completed else PRIOR_ANSWER_TOKENS
+    residuals = np.array(_residuals(books))
+    bins = np.searchsorted(_EDGES, flying.age, side="right") - 1
+    answered = flying.age - flying.thought
+    # One that outlived the mean is as likely as not to go on for a while.
+    left: Numbers = np.where(
+        flying.answering, np.maximum(answer - answered, answer / 4), residuals[bins] + answer
     )
+    return left
 
 
 def _engine(member: Member) -> EngineSignals:
@@ -163,16 +213,9 @@ def _phases(queued: int, thinking: int, answering: int) -> PhaseCounts:
     return PhaseCounts.model_construct(queued=queued, thinking=thinking, answering=answering)
 
 
-def _slos(books: Books, late: Sequence[int]) -> dict[str, SloCounts]:
-    return {
-        objective.name: SloCounts.model_construct(
-            good=books.good[at], bad=books.bad[at], overdue=late[at]
-        )
-        for at, objective in enumerate(books.objectives)
-    }
-
-
-def _counters(books: Books, thinking_tokens: int, answer_tokens: int) -> Counters:
+def _counters(books: Books, flying: InFlight) -> Counters:
+    thought = int(flying.thought_so_far.sum())
+    answered = int(flying.age.sum()) - thought
     return Counters.model_construct(
         arrivals=books.arrivals,
         completed=books.completed,
@@ -180,8 +223,8 @@ def _counters(books: Books, thinking_tokens: int, answer_tokens: int) -> Counter
         cancelled=0,
         prompt_tokens=books.prompt_tokens,
         arrived_prompt_tokens=books.arrived_prompt_tokens,
-        thinking_tokens=books.thinking_tokens + thinking_tokens,
-        answer_tokens=books.answer_tokens + answer_tokens,
+        thinking_tokens=books.thinking_tokens + thought,
+        answer_tokens=books.answer_tokens + answered,
         answers_begun=books.answers_begun,
     )
 
