@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from e2e.fidelity.report import Compared
-from e2e.story.plot import BLUE, GREEN, GREY, INK, RED, STYLE
+from e2e.story.plot import BLUE, GREY, INK, RED, STYLE
 
 TITLE = "A real vLLM and the simulator, under the same requests"
 
@@ -59,15 +59,14 @@ def _over_time(axis: Any, compared: Compared, indicator: str, label: str) -> Non
 
 def _paces(axis: Any, compared: Compared) -> None:
     columns = {
-        "real engine": (compared.measured, BLUE, "-"),
-        "simulator": (compared.simulated, RED, "-"),
-        "emulator": (compared.emulated, GREEN, ":"),
+        "real engine": (compared.measured, BLUE),
+        "simulator": (compared.simulated, RED),
     }
-    for name, (column, colour, style) in columns.items():
+    for name, (column, colour) in columns.items():
         paces = np.sort(column.tpot[~np.isnan(column.tpot)]) * 1e3
         shares = np.arange(1, len(paces) + 1) / len(paces)
-        axis.plot(paces, shares, style, color=colour, lw=1.4, label=name)
-    highest = max(np.nanquantile(column.tpot, 0.995) for column, _, _ in columns.values())
+        axis.plot(paces, shares, color=colour, lw=1.4, label=name)
+    highest = max(np.nanquantile(column.tpot, 0.995) for column, _ in columns.values())
     axis.set_xlim(0, highest * 1.1e3)
     axis.set_xlabel("milliseconds a token")
     axis.set_ylabel("share of requests")
