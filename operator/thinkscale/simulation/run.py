@@ -101,7 +101,7 @@ class Simulation:
             event = heap[0][0] if heap else math.inf
             arrival = at[self._next] if self._next < count else math.inf
             now = min(event, arrival)
-            if now >= until or now > end or (arrival == math.inf and not self._live):
+            if now >= until or now > end or self._over(now):
                 break
             if arrival <= event:
                 self._arrive(arrival)
@@ -112,6 +112,18 @@ class Simulation:
             action(now, subject)
         if progress is not None and self._next == count:
             progress(1.0)
+
+    def _over(self, now: float) -> bool:
+        """Nobody comes or is served any more. The fleet is billed to the end, so it is scaled till
+        then even if the last request ends long before.
+        """
+        served = self._next == len(self._at) and not self._live
+        return served and now > self.scenario.duration_seconds
+
+    @property
+    def events(self) -> int:
+        """Carried out so far, arrivals included."""
+        return self._next + self._events - len(self._heap)
 
     def outcome(self, policy: str) -> Outcome:
         """What it came to."""
