@@ -7,9 +7,8 @@ flight with their context, and the replicas that these need, determine each othe
 the design pace settle them.
 
 What it leaves out: surprise (replicas are there when the load is), the spread between replicas,
-preemption. Beyond `max_replicas` requests wait first come, first served. Percentiles and GPU-hours
-agree with the full simulation within a few percent where the fleet can follow the load; where it
-cannot, simulate.
+preemption. Beyond `max_replicas` requests wait first come, first served. How far it agrees with
+full simulations: `docs/simulate.md`.
 """
 
 from dataclasses import dataclass
@@ -18,30 +17,21 @@ from typing import Final
 import numpy as np
 
 from thinkscale.model.intent import Indicator, Intent
-from thinkscale.scaling.occupancy import (
-    GROW_SIGMAS,
-    HYSTERESIS_SHARE,
-    MOST_HYSTERESIS,
-    SHRINK_SIGMAS,
-)
-from thinkscale.simulation.design_point import (
-    KV_FILL,
-    PACE_FILL,
-    DesignPoint,
-    design_point,
-    pace_limit_seconds,
-)
+from thinkscale.simulation.design_point import DesignPoint, design_point, pace_limit_seconds
 from thinkscale.simulation.outcome import Flags, Numbers
 from thinkscale.simulation.scenario import Scenario
+from thinkscale.simulation.staffing import (
+    GRID_SECONDS,
+    limit_of,
+    needed_replicas,
+    smooth,
+    staffed,
+    wanted,
+    whole,
+)
 
-GRID_SECONDS: Final = 5.0
-TICK_SECONDS: Final = 15.0
 DESIGN_ROUNDS: Final = 3
 ROUNDS: Final = 5
-SMOOTH_SECONDS: Final = 300.0
-"""Forecasts do not know the noise of single requests."""
-ESTIMATED: Final = 0.97
-"""The law estimates rate and lengths from what it saw; full simulations show what that costs."""
 DRAIN_QUANTILE: Final = 0.95
 
 
@@ -95,22 +85,22 @@ def predict(scenario: Scenario) -> Prediction:
     fleet = _Fleet(at=at, pace=flat, replicas=np.ones(len(at)), waits=np.zeros(len(load)))
     for _ in range(DESIGN_ROUNDS):
         needed, running = _designed(scenario, fleet)
-    wanted = needed * ESTIMATED * (1 + GROW_SIGMAS / np.sqrt(np.maximum(1.0, running)))
-    limit = _limit(scenario.intent)
-    if _whole(wanted).max() > limit:
+    growing = wanted(needed, running)
+    limit = limit_of(scenario.intent)
+    if whole(growing).max() > limit:
         fleet.waits = _waits(scenario, point, at, limit)
-    fleet.replicas = _staffed(scenario, at, wanted, needed, running)
+    fleet.replicas = staffed(scenario, at, needed, running)
     for _ in range(ROUNDS):
         fleet.pace = _pace(scenario, *_load_on(scenario, fleet), fleet.replicas)
-    return _prediction(scenario, fleet, wanted, point)
+    return _prediction(scenario, fleet, growing, point)
 
 
 def _designed(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers]:
     """Replicas needed as a fraction, and requests running, if all were as full as they should be:
     that is what the law reckons with, however fast a half-empty fleet happens to be.
     """
-    running, context, prefill = (_smooth(curve) for curve in _load_on(scenario, fleet))
-    needed = _needed(scenario, running, context, prefill)
+    running, context, prefill = (smooth(curve) for curve in _load_on(scenario, fleet))
+    needed = needed_replicas(scenario, running, context, prefill)
     fleet.pace = _pace(scenario, running, context, prefill, np.maximum(needed, 1e-6))
     return needed, running
 
@@ -131,7 +121,7 @@ def _load_on(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers, Numbe
     first, _answer, end = _times(scenario, fleet)
     prompts = scenario.workload.prompt_tokens.astype(np.float64)
     came = np.histogram(first, _bins(fleet.at), weights=prompts)[0] / GRID_SECONDS
-    prefill = _smooth(scenario.profile.prompt_token_seconds * came)
+    prefill = smooth(scenario.profile.prompt_token_seconds * came)
     return (*_in_flight(scenario, fleet, first, end), prefill)
 
 
@@ -187,60 +177,6 @@ def _in_flight(
     return running, np.maximum(0.0, standing(fixed) + running * middle)
 
 
-def _needed(scenario: Scenario, running: Numbers, context: Numbers, prefill: Numbers) -> Numbers:
-    """Replicas, as a fraction, that seats, KV cache and pace ask for (the scarcest)."""
-    profile, limit = scenario.profile, pace_limit_seconds(scenario.intent)
-    needed = np.maximum(
-        running / scenario.intent.seats_per_replica, context / (KV_FILL * profile.kv_tokens)
-    )
-    if limit is not None and PACE_FILL * limit > profile.base_seconds:
-        pace = PACE_FILL * limit
-        busy = profile.sequence_seconds * running + profile.context_token_seconds * context
-        needed = np.maximum(needed, (busy + prefill * pace) / (pace - profile.base_seconds))
-    return needed
-
-
-def _staffed(
-    scenario: Scenario, at: Numbers, wanted: Numbers, needed: Numbers, running: Numbers
-) -> Numbers:
-    """Whole replicas as the law orders them: up when the forecast and one deviation ask for it,
-    down to what carries the forecast and 1.4 for the whole scale-down window; in both ways only
-    what is clearly more or less than a whole number counts. Between the two a size is kept: a law
-    that has just begun comes from above.
-    """
-    safer = needed * ESTIMATED * (1 + SHRINK_SIGMAS / np.sqrt(np.maximum(1.0, running)))
-    up = _whole(wanted)
-    least = np.maximum(up, np.ceil(safer + _dead_zone(safer)))
-    window = scenario.intent.scale_down.stabilization_window_seconds / GRID_SECONDS
-    down = _running_max(least, round(window) + 1)
-    low, high = max(1, scenario.intent.min_replicas), _limit(scenario.intent)
-    replicas, level = np.empty(len(at)), float(down[0])
-    every = round(TICK_SECONDS / GRID_SECONDS)
-    for place in range(len(at)):
-        if place % every == 0:
-            settling = at[place] < scenario.warm_up_seconds
-            level = down[place] if settling else max(up[place], min(level, down[place]))
-            level = min(max(level, low), high)
-        replicas[place] = level
-    return replicas
-
-
-def _whole(wanted: Numbers) -> Numbers:
-    """The law grows to so many."""
-    replicas: Numbers = np.ceil(wanted - _dead_zone(wanted))
-    return replicas
-
-
-def _dead_zone(replicas: Numbers) -> Numbers:
-    zone: Numbers = np.minimum(MOST_HYSTERESIS, HYSTERESIS_SHARE * replicas)
-    return zone
-
-
-def _limit(intent: Intent) -> int:
-    granted = intent.granted_replicas
-    return max(1, intent.max_replicas if granted is None else min(granted, intent.max_replicas))
-
-
 def _waits(scenario: Scenario, point: DesignPoint, at: Numbers, limit: int) -> Numbers:
     """Seconds that each request waits because of `max_replicas`: what came, in seconds of the whole
     fleet's work, less what could be done since (Lindley's recursion, first come first served).
@@ -254,24 +190,8 @@ def _waits(scenario: Scenario, point: DesignPoint, at: Numbers, limit: int) -> N
     return waits
 
 
-def _smooth(values: Numbers) -> Numbers:
-    """The mean of the last and the next minutes."""
-    half = round(SMOOTH_SECONDS / GRID_SECONDS / 2)
-    padded = np.concatenate((np.full(half, values[0]), values, np.full(half, values[-1])))
-    total = np.concatenate(([0.0], np.cumsum(padded)))
-    width = 2 * half + 1
-    mean: Numbers = (total[width:] - total[:-width]) / width
-    return mean
-
-
-def _running_max(values: Numbers, window: int) -> Numbers:
-    padded = np.concatenate((np.full(window - 1, values[0]), values))
-    highest: Numbers = np.lib.stride_tricks.sliding_window_view(padded, window).max(axis=1)
-    return highest
-
-
 def _prediction(
-    scenario: Scenario, fleet: _Fleet, wanted: Numbers, point: DesignPoint
+    scenario: Scenario, fleet: _Fleet, growing: Numbers, point: DesignPoint
 ) -> Prediction:
     load = scenario.workload
     first, answer, end = _times(scenario, fleet)
@@ -283,11 +203,7 @@ def _prediction(
     outputs, thinking = load.output_tokens[scored], load.thinking_tokens[scored]
     pace = (end - first) / np.maximum(1, outputs - 1)
     inside = (fleet.at >= scenario.warm_up_seconds) & (fleet.at < scenario.duration_seconds)
-    replicas, wanted, whole = (
-        fleet.replicas[inside],
-        wanted[inside],
-        _whole(wanted[inside]),
-    )
+    replicas, asked = fleet.replicas[inside], growing[inside]
     hours = float(replicas.sum()) * GRID_SECONDS / 3600 + _moving_hours(scenario, replicas, point)
     answered = load.answer_tokens[scored] > 0
     return Prediction(
@@ -299,10 +215,12 @@ def _prediction(
         met=_met(scenario.intent, first, answer, end, pace, outputs, thinking),
         mean_replicas=float(replicas.mean()),
         peak_replicas=int(replicas.max()),
-        wanted_mean_replicas=float(wanted.mean()),
-        wanted_peak_replicas=int(max(1.0, whole.max())),
+        wanted_mean_replicas=float(asked.mean()),
+        wanted_peak_replicas=int(max(1.0, whole(asked).max())),
         gpu_hours=hours * scenario.intent.gpus_per_replica,
-        overloaded_hours=float((whole > _limit(scenario.intent)).sum()) * GRID_SECONDS / 3600,
+        overloaded_hours=float((whole(asked) > limit_of(scenario.intent)).sum())
+        * GRID_SECONDS
+        / 3600,
     )
 
 

@@ -69,7 +69,8 @@ def test_a_fleet_at_rest_holds_what_littles_law_says():
     predicted = fluid.predict(scenario)
     point = design_point(scenario.workload, scenario.profile, pace_limit_seconds(scenario.intent))
     ideal = 6.0 / point.requests_per_second
-    assert ideal * 0.95 <= predicted.mean_replicas <= ideal * 1.25
+    assert predicted.wanted_mean_replicas == pytest.approx(ideal, rel=0.06)
+    assert ideal <= predicted.mean_replicas <= ideal + 2
     busy = predicted.end_seconds.mean() * 6.0 / predicted.mean_replicas
     context = 500 + 1800 / 2
     pace = (
