@@ -26,6 +26,25 @@ def test_a_constant_hazard_has_no_memory(mean: int):
     assert lengths.square_within(LONGEST_TOKENS) == pytest.approx(2 * mean**2, rel=0.02)
 
 
+@pytest.mark.parametrize("within", [100, 777, 1000, 3333])
+def test_moments_inside_a_bin_are_those_of_the_exponential(within: int):
+    lengths, u = memoryless(500), within / 500
+    assert lengths.mean_within(within) == pytest.approx(500 * (1 - math.exp(-u)), rel=0.001)
+    square = 2 * 500**2 * (1 - math.exp(-u) * (1 + u))
+    assert lengths.square_within(within) == pytest.approx(square, rel=0.001)
+
+
+def test_recent_lengths_beyond_five_times_the_slow_ones_are_taken_for_five_times():
+    slow, recent = table(1 / 100), table(1 / 2000, ends=50.0)
+    tail = 40
+    mixed = dataclasses.replace(
+        slow,
+        exposure_tokens=(*recent.exposure_tokens[:tail], *(0.0,) * (BINS - tail)),
+        ends=(*recent.ends[:tail], *(0.0,) * (BINS - tail)),
+    )
+    assert Survival(mixed, None).remaining(60_000) == pytest.approx(500, rel=0.02)
+
+
 def test_a_budget_bounds_what_is_expected():
     lengths = memoryless(300, 300)
     assert lengths.mean == pytest.approx(300 * (1 - 1 / math.e), rel=0.01)

@@ -48,6 +48,8 @@ def test_a_pace_below_the_fastest_token_is_out_of_reach():
         "raise thresholdMilliseconds"
     )
     assert findings(objective(Indicator.TIME_PER_ANSWER_TOKEN, 0.04), 0.03) == ()
+    assert len(findings(objective(Indicator.TIME_PER_OUTPUT_TOKEN, 0.02), 0.03)) == 1
+    assert findings(objective(Indicator.TIME_PER_OUTPUT_TOKEN, 0.04), 0.03) == ()
 
 
 def test_a_token_time_below_the_fastest_is_out_of_reach_when_too_many_thoughts_are_long():
