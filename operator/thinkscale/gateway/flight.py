@@ -37,7 +37,7 @@ class Flight:
     output_exposed: int = 0
     """Output tokens that the life table of outputs has already."""
     cut_at: int | None = None
-    """Output tokens when its thought was cut: what followed is not what it would have said."""
+    """Output tokens when load cut its thought: what followed is not what it would have said."""
     booked: float = 0.0
     """Remaining tokens booked as its replica's work."""
 

@@ -149,12 +149,14 @@ class Ledger:
             flight.holding.context_tokens += tokens - flight.prompt
         flight.prompt, flight.prompt_told = tokens, True
 
-    def think_ended(self, flight: Flight, *, natural: bool) -> None:
-        """Its thought is over; one that was cut is censored."""
+    def think_ended(self, flight: Flight, *, natural: bool, by_load: bool = False) -> None:
+        """Its thought is over; one that was cut is censored. Its output is censored too if load cut
+        it; what a declared budget leaves of an output is how such outputs end.
+        """
         self._expose(flight)
         if natural:
             self.life_table.end(flight.thinking)
-        elif flight.cut_at is None:
+        elif by_load and flight.cut_at is None:
             flight.cut_at = flight.output
 
     def end(self, flight: Flight, outcome: Outcome, now: float) -> None:

@@ -290,7 +290,7 @@ class Relay:
             ledger.budget.violated += 1
         if not self._thought_over and (budget.cut or budget.ended or exchange.answered):
             self._thought_over = True
-            ledger.think_ended(self.flight, natural=not budget.cut)
+            ledger.think_ended(self.flight, natural=not budget.cut, by_load=budget.cut_by_load)
             ledger.budget.cut += budget.cut
             ledger.budget.cut_by_load += budget.cut_by_load
             ledger.budget.withheld_tokens += budget.withheld_tokens

@@ -193,7 +193,8 @@ class GatewaySignals(Wire):
     """Requests thinking or answering by age bin of all their output tokens so far."""
     output_life_table: LifeTableCounts = LifeTableCounts()
     """The same counts for whole outputs (thinking and answer): an end is a finished request. One
-    whose thought was cut is censored at the cut: no end, and no exposure after it.
+    whose thought load has cut is censored at the cut: no end, and no exposure after it. A thought
+    that ends at its declared budget makes an output that ends like any other.
     """
     slos: dict[str, SloCounts] = {}
     counters: Counters = Counters()

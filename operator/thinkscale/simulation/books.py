@@ -118,11 +118,14 @@ class Books:
         self.ttfa.add(now - flight.arrived)
         self._thought_over(flight)
 
-    def cut_thought(self, flight: Flight, withheld_tokens: int) -> None:
-        """Load closed its thought; `withheld_tokens`: as far as a gateway can know."""
+    def cut_thought(self, age: int) -> None:
+        """Load closes a thought of this age; what it withholds of the declared budget is all that a
+        gateway can know.
+        """
         self.cut += 1
         self.cut_by_load += 1
-        self.withheld_tokens += withheld_tokens
+        if self.declared_tokens is not None:
+            self.withheld_tokens += self.declared_tokens - age
 
     def finish(self, flight: Flight, now: float) -> None:
         """It has all its tokens."""
@@ -164,7 +167,7 @@ class Books:
         self.outputs.add(age if flight.cut_at < 0 else min(age, flight.cut_at), natural=False)
 
     def _thought_over(self, flight: Flight) -> None:
-        self.thoughts.add(flight.thinking, natural=flight.cut_at < 0)
+        self.thoughts.add(flight.thinking, natural=not (flight.cut or flight.capped))
         if flight.capped and not flight.cut:
             self.cut += 1
 

@@ -66,7 +66,7 @@ class Flight:
         self.cut = False
         """Its thought was closed by load."""
         self.cut_at = -1
-        """Output tokens when its thought was closed, by load or by the declared budget."""
+        """Output tokens when load closed its thought."""
         self.withheld = 0
 
     @property

@@ -74,6 +74,8 @@ class Simulation:
         self._depth = 0
         self._ticked_at = -math.inf
         self._tick_due = 0.0
+        self._refilled: Member | None = None
+        """Between two steps just now: what it is sent joins the next one."""
         self._guarded = bool(getattr(self.policy, "guarded", False))
         load = scenario.workload
         self._at = load.at_seconds.tolist()
@@ -149,12 +151,12 @@ class Simulation:
         gateway = index % len(self.fronts)
         prompt, thinking, answer = self._lengths[index]
         most = self.scenario.intent.budget.max_tokens
-        capped = most is not None and thinking > most
+        capped = most is not None and thinking >= most
         flight = Flight(
             index, now, prompt, most if most is not None and capped else thinking, answer, gateway
         )
         if capped:
-            flight.capped, flight.cut_at = True, flight.thinking
+            flight.capped = True
         self._next += 1
         books, front = self.books[gateway], self.fronts[gateway]
         books.arrive(flight)
@@ -182,6 +184,9 @@ class Simulation:
         )
 
     def _send(self, member: Member, flight: Flight, now: float) -> None:
+        if member is self._refilled:
+            member.replica.submit(flight, now)
+            return
         if member.replica.submit(flight, now):
             member.replica.begin(now)
         self._schedule(member)
@@ -205,14 +210,24 @@ class Simulation:
             self._live -= 1
             self.books[flight.gateway].finish(flight, now)
             self.records.close(flight, now)
+        direct = self.fronts[0].directive is None
+        if direct:  # who waits, waits at the engine: he joins the very next step
+            self._refilled = member
+            self._refill(member, now)
+            self._refilled = None
         replica.begin(now)
         self._schedule(member)
+        if not direct:  # a gateway hears of the end when the next step has begun
+            self._refill(member, now)
+        if member.stage is Stage.DRAINING and not member.requests:
+            self.members.gone(member, now)
+
+    def _refill(self, member: Member, now: float) -> None:
+        """Give it who waits, if it is one of those that serve."""
         if member.stage is Stage.READY and not member.cordoned:
             for front in self.fronts:
                 if front.held:
                     front.offer(member, now)
-        elif member.stage is Stage.DRAINING and not member.requests:
-            self.members.gone(member, now)
 
     # Gateways.
 
@@ -230,7 +245,7 @@ class Simulation:
         closing = front.look(len(recent) / ARRIVALS_SECONDS, now, _date(now), costs_prefill=costs)
         for member, flights in closing.items():
             for flight in flights:
-                self.books[gateway].cut_thought(flight, 0)
+                self.books[gateway].cut_thought(member.replica.generated(flight))
             if member.replica.close(flights, now, costs_prefill=costs):
                 member.replica.begin(now)
             self._schedule(member)
@@ -262,7 +277,7 @@ class Simulation:
         for front in self.fronts:
             front.direct(directive)
         self._drain_queues(now)
-        self.chronicle.note(now, order, self.members, seen, self.fronts)
+        self.chronicle.note(now, order, self.members, self.eyes.depth, self.fronts)
         self._ticked_at = now
         self._tick_due = now + order.next_tick_seconds
         self._push(self._tick_due, self._due)

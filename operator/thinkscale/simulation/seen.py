@@ -61,6 +61,11 @@ class Eyes:
             for front, books in zip(self._fronts, self._books, strict=True)
         ]
 
+    @property
+    def depth(self) -> int:
+        """Thinking depth at the last look, whether or not the policy saw it."""
+        return self._past[-1][1].phases.depth if self._past else 0
+
     def glance(self, now: float) -> None:
         """Keep what there is to see, for later."""
         delay = self._faults.scrape_delay_seconds

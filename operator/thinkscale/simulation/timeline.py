@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 
-from thinkscale.model.observation import Observation
-from thinkscale.model.reading import Value
 from thinkscale.simulation.front import Front
 from thinkscale.simulation.members import Members
 from thinkscale.simulation.outcome import Timeline
@@ -21,11 +19,9 @@ class Chronicle:
         self._rows: list[Row] = []
 
     def note(
-        self, now: float, order: Order, members: Members, seen: Observation, fronts: list[Front]
+        self, now: float, order: Order, members: Members, depth: int, fronts: list[Front]
     ) -> None:
         """One tick."""
-        signals = seen.signals
-        depth = signals.value.phases.depth if isinstance(signals, Value) else 0
         budgets = [f.effective_tokens for f in fronts if f.effective_tokens is not None]
         serving = members.serving
         self._rows.append(

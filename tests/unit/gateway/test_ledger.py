@@ -133,11 +133,13 @@ def test_a_thought_that_was_cut_is_censored() -> None:
     assert sum(ledger.life_table.exposure_tokens) == 200
 
 
-def told(ledger: Ledger, thinking: int, answer: int, *, cut: bool = False) -> Flight:
+def told(
+    ledger: Ledger, thinking: int, answer: int, *, cut: bool = False, by_load: bool = False
+) -> Flight:
     """A request that thought and answered that much."""
     flight = ledger.arrive(0.0)
     ledger.progress(flight, thinking=thinking, answer=0, began=True, answered=False, now=1.0)
-    ledger.think_ended(flight, natural=not cut)
+    ledger.think_ended(flight, natural=not cut, by_load=by_load)
     ledger.progress(flight, thinking=thinking, answer=answer, began=True, answered=True, now=2.0)
     return flight
 
@@ -149,9 +151,17 @@ def test_a_finished_request_is_one_end_at_its_whole_output() -> None:
     assert sum(ledger.output_life_table.exposure_tokens) == 160
 
 
-def test_an_output_whose_thought_was_cut_is_censored_there() -> None:
+def test_an_output_whose_thought_ended_at_the_declared_budget_ends_like_any_other() -> None:
     ledger = Ledger()
-    flight = told(ledger, 100, 60, cut=True)
+    ledger.end(told(ledger, 100, 60, cut=True), Outcome.COMPLETED, 3.0)
+    assert sum(ledger.life_table.ends) == 0
+    assert ledger.output_life_table.ends[bin_of(160)] == 1
+    assert sum(ledger.output_life_table.exposure_tokens) == 160
+
+
+def test_an_output_whose_thought_load_has_cut_is_censored_there() -> None:
+    ledger = Ledger()
+    flight = told(ledger, 100, 60, cut=True, by_load=True)
     assert ledger.output_ages()[bin_of(160)] == 1
     ledger.end(flight, Outcome.COMPLETED, 3.0)
     assert sum(ledger.output_life_table.ends) == 0
