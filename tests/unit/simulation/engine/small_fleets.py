@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from thinkscale.fleet.profile import REFERENCE
+from thinkscale.fleet.profile import REFERENCE, Profile
 from thinkscale.model.intent import Behavior, Budget, Indicator, Intent, Mode, Objective
 from thinkscale.model.observation import Observation
 from thinkscale.simulation.policy import Factory, Order, Policy
@@ -60,15 +60,16 @@ def scenario(
     duration_seconds: float,
     replicas: int,
     seed: int = 1,
+    profile: Profile = EIGHTH,
     boot: Boot | None = None,
 ) -> Scenario:
-    """These requests on eighths, everything scored and billed, one gateway, no fault."""
+    """These requests on such replicas, everything scored and billed, one gateway, no fault."""
     return Scenario(
         name="small",
         seed=seed,
         workload=workload(rows),
-        intent=_intent(),
-        profile=EIGHTH,
+        intent=_intent(profile),
+        profile=profile,
         boot=boot or Boot(mean_seconds=60.0, deviation_seconds=5.0),
         duration_seconds=duration_seconds,
         warm_up_seconds=0.0,
@@ -76,7 +77,7 @@ def scenario(
     )
 
 
-def _intent() -> Intent:
+def _intent(profile: Profile) -> Intent:
     limits = (
         ("wait", Indicator.TIME_TO_FIRST_TOKEN, 10.0, 0.0),
         ("pace", Indicator.TIME_PER_OUTPUT_TOKEN, 0.045, 0.0),
@@ -93,7 +94,7 @@ def _intent() -> Intent:
         scale_to_zero_after_seconds=None,
         scale_up=Behavior(stabilization_window_seconds=0.0),
         scale_down=Behavior(stabilization_window_seconds=60.0),
-        seats_per_replica=EIGHTH.seats,
+        seats_per_replica=profile.seats,
         gpus_per_replica=2,
         startup_seconds=600.0,
         budget=Budget(max_tokens=None, floor_tokens=FLOOR_TOKENS),
@@ -109,8 +110,8 @@ def _intent() -> Intent:
             )
             for name, indicator, threshold, each in limits
         ),
-        step_time=EIGHTH.step_time,
-        kv_tokens=EIGHTH.kv_tokens,
+        step_time=profile.step_time,
+        kv_tokens=profile.kv_tokens,
     )
 
 
