@@ -21,9 +21,10 @@ DURATION_SECONDS = 300.0
 ROWS = arrivals(41, 220, 0.8, thinking=1500)
 FOR_ALL = 10_000
 CARRIED = (
-    Carried(budget_tokens=FLOOR_TOKENS, replica_seconds=1.0),
+    Carried(budget_tokens=FLOOR_TOKENS // 4, replica_seconds=1.0),
     Carried(budget_tokens=16_384, replica_seconds=8.0),
 )
+"""The load asks for less than the floor."""
 
 
 def overloaded(

@@ -8,7 +8,7 @@ import numpy as np
 from tests.unit.simulation.engine.small_fleets import arrivals, scenario
 from thinkscale.simulation.ours import thinkscale
 from thinkscale.simulation.outcome import Outcome
-from thinkscale.simulation.run import run
+from thinkscale.simulation.run import Simulation, run
 from thinkscale.simulation.scenario import Faults, Scenario
 from thinkscale.simulation.schedule import static
 
@@ -53,6 +53,15 @@ def test_another_seed_gives_another_run_of_the_same_requests() -> None:
     np.testing.assert_array_equal(one.requests.arrived_seconds, other.requests.arrived_seconds)
     assert one.replica_seconds != other.replica_seconds
     assert not np.array_equal(one.requests.end_seconds, other.requests.end_seconds)
+
+
+def test_boots_are_drawn_by_the_seed_alone() -> None:
+    def boots(seed: int) -> list[float]:
+        members = Simulation(replace(HARD, seed=seed, initial_replicas=5), static(5)).members
+        return [member.boot_seconds for member in members.all]
+
+    assert boots(1) == boots(1)
+    assert len(set(boots(1) + boots(2))) == 10
 
 
 def test_the_progress_that_is_told_rises_to_all_of_it() -> None:
