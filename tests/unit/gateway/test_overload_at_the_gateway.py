@@ -173,7 +173,8 @@ async def test_a_brownout_closes_the_oldest_thoughts_and_their_answers_follow(
     setup: Any, crowd: Crowd
 ) -> None:
     await setup.arrange("a", maxTokens=25_000)
-    before = (await setup.signals())["budget"]
+    first = await setup.signals()
+    before, ends = first["budget"], sum(first["outputLifeTable"]["ends"])
     await setup.direct(ceiling={"seats": 3})
     oldest, _, _ = await crowd.think("abc")
     waiting = crowd.start("w", 5)
@@ -190,7 +191,9 @@ async def test_a_brownout_closes_the_oldest_thoughts_and_their_answers_follow(
     assert answer.usage["completion_tokens_details"]["reasoning_tokens"] == thought
     assert answer.headers["x-thinkscale-budget-tokens"] == "25000", "it was sent with all of it"
     assert (await waiting).done
-    after = (await setup.signals())["budget"]
+    last = await setup.signals()
+    after = last["budget"]
+    assert sum(last["outputLifeTable"]["ends"]) == ends + 1, "an output that load cut ends nothing"
     assert after["cutByLoad"] - before["cutByLoad"] == 1
     assert after["cut"] - before["cut"] == 1
     assert after["withheldTokens"] - before["withheldTokens"] == 25_000 - thought

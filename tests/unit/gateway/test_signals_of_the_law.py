@@ -29,17 +29,21 @@ def grown(after: Any, before: Any) -> list[int]:
     return [a - b for a, b in zip(after, before, strict=True)]
 
 
-async def test_whole_outputs_have_a_life_table_in_which_a_cut_thought_is_censored(
-    setup: Any,
-) -> None:
+async def test_an_output_whose_thought_ends_at_its_budget_ends_like_any_other(setup: Any) -> None:
     await setup.arrange("b", maxTokens=60)
-    before = (await setup.signals())["outputLifeTable"]
+    before = await setup.signals()
     await asyncio.gather(setup.stream(**chat(30, 20)), setup.stream(**chat(200, 40)))
-    after = (await setup.signals())["outputLifeTable"]
-    assert sum(grown(after["ends"], before["ends"])) == 1
-    lived = sum(grown(after["exposureTokens"], before["exposureTokens"]))
+    after = await setup.signals()
+
+    def more(table: str, column: str) -> int:
+        return sum(grown(after[table][column], before[table][column]))
+
+    assert more("outputLifeTable", "ends") == 2
     blank = 1  # the line before an answer
-    assert lived == 30 + blank + 20 + 60, "nothing of the answer behind the cut"
+    assert more("outputLifeTable", "exposureTokens") == 30 + blank + 20 + 60 + 40
+    # Of the thoughts only one ended by itself.
+    assert more("lifeTable", "ends") == 1
+    assert more("lifeTable", "exposureTokens") == 30 + 60
 
 
 async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> None:
