@@ -1,9 +1,9 @@
 """Runs a server and makes sure that nothing of it is left, however its user ends.
 
 `keeper.py COMMAND...`, started with a pipe as standard input. When the pipe closes, because the
-user is done or was killed, the server gets SIGTERM, some seconds, and then SIGKILL, and so does
-every process that came from it: as their subreaper the keeper inherits those that lost their
-parents, so none can hide. If the keeper itself is killed, the server dies with it.
+user is done or was killed, the server gets SIGTERM, some seconds, and then SIGKILL, and in the end
+so does every process that came from it: as their subreaper the keeper inherits those that lost
+their parents, so none can hide. If the keeper itself is killed, the server dies with it.
 
 Standard library only, and nothing of this package: it is started as a plain script. No root.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 TERM_SECONDS = 15.0
+LEAVE_SECONDS = 5.0
 POLL_SECONDS = 0.05
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +44,12 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + TERM_SECONDS
         while server.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+    # Its children end by themselves when they see it gone, and the last of them removes what they
+    # shared in memory.
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while descendants(os.getpid()) and time.monotonic() < deadline:
+        _reap()
+        time.sleep(POLL_SECONDS)
     while below := descendants(os.getpid()):
         for pid in below:
             try:

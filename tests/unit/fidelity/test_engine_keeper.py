@@ -17,8 +17,12 @@ FAMILY = """
 import os, signal, subprocess, sys, time
 if sys.argv[2] == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
-                         start_new_session=True)
+work = "import time; time.sleep(600)"
+if sys.argv[2] == "tidy":
+    work = f"import os, time; server = {os.getpid()}\\n"
+    work += "while os.getppid() == server: time.sleep(0.01)"
+    work += f"\\nopen({sys.argv[1] + '.tidied'!r}, 'w').close()"
+child = subprocess.Popen([sys.executable, "-c", work], start_new_session=True)
 with open(sys.argv[1] + ".new", "w") as out:
     out.write(f"{os.getpid()} {child.pid}")
 os.rename(sys.argv[1] + ".new", sys.argv[1])
@@ -26,6 +30,21 @@ if sys.argv[2] == "brief":
     sys.exit(0)
 time.sleep(600)
 """
+
+
+@pytest.fixture(autouse=True)
+def _hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keeper with less patience."""
+    script = Path(keeper.__file__).read_text()
+    for patient, hasty in (
+        ("TERM_SECONDS = 15.0", "TERM_SECONDS = 0.5"),
+        ("LEAVE_SECONDS = 5.0", "LEAVE_SECONDS = 0.5"),
+    ):
+        assert patient in script
+        script = script.replace(patient, hasty)
+    place = tmp_path / "keeper.py"
+    place.write_text(script)
+    monkeypatch.setattr(keeper, "__file__", str(place))
 
 
 def start(pids: Path, kind: str) -> "subprocess.Popen[bytes]":
@@ -71,18 +90,20 @@ def test_an_orphan_is_found_when_the_server_ends_by_itself(tmp_path: Path) -> No
     close(process)
 
 
-def test_a_server_that_ignores_sigterm_is_killed_after_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = Path(keeper.__file__).read_text().replace("TERM_SECONDS = 15.0", "TERM_SECONDS = 0.3")
-    hasty = tmp_path / "keeper.py"
-    hasty.write_text(script)
-    monkeypatch.setattr(keeper, "__file__", str(hasty))
+def test_a_server_that_ignores_sigterm_is_killed_after_a_while(tmp_path: Path) -> None:
     process = start(tmp_path / "pids", "deaf")
     members = family(tmp_path / "pids")
     close(process)
     process.wait(10)
     gone(members)
+
+
+def test_children_have_a_moment_to_clean_up_when_their_server_is_gone(tmp_path: Path) -> None:
+    process = start(tmp_path / "pids", "tidy")
+    family(tmp_path / "pids")
+    close(process)
+    process.wait(10)
+    assert (tmp_path / "pids.tidied").exists()
 
 
 def test_the_server_dies_with_its_keeper(tmp_path: Path) -> None:
