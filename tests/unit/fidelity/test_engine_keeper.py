@@ -20,7 +20,7 @@ if sys.argv[2] == "deaf":
 work = "import time; time.sleep(600)"
 if sys.argv[2] == "tidy":
     work = f"import os, time; server = {os.getpid()}\\n"
-    work += "while os.getppid() == server: time.sleep(0.01)"
+    work += "while os.getppid() == server: time.sleep(0.01)\\ntime.sleep(0.2)"
     work += f"\\nopen({sys.argv[1] + '.tidied'!r}, 'w').close()"
 child = subprocess.Popen([sys.executable, "-c", work], start_new_session=True)
 with open(sys.argv[1] + ".new", "w") as out:
