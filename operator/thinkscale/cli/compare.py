@@ -68,8 +68,9 @@ def _run(argv: Sequence[str]) -> int:
     _finish(runs, [job for job in wanted if job.key not in found], found, options.jobs)
     made = compare.beside_oracle([found[job.key] for job in wanted])
     command = shlex.join(["thinkscale", "compare", *argv])
-    _write(options.out, made, command)
-    _show(results.rows(made))
+    table = results.rows(made)
+    _write(options.out, made, table, command)
+    _show(table)
     return 0
 
 
@@ -105,7 +106,11 @@ def _finish(runs: Runs, missing: Sequence[Job], found: dict[str, Record], proces
 
 
 def _made(missing: Sequence[Job], processes: int) -> Iterator[tuple[Job, Record, float]]:
-    """Runs as they finish, from fresh processes (none inherits another's state)."""
+    """Runs as they finish; several at once in fresh processes (none inherits another's state)."""
+    if processes == 1 or len(missing) == 1:
+        for job in missing:
+            yield (job, *_timed(job))
+        return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(missing)), mp_context=context) as pool:
         under_way: dict[Future[tuple[Record, float]], Job] = {
@@ -126,11 +131,13 @@ def _timed(job: Job) -> tuple[Record, float]:
     return made, time.monotonic() - begun
 
 
-def _write(out: Path, made: Sequence[Record], command: str) -> None:
+def _write(out: Path, made: Sequence[Record], table: Sequence[Row], command: str) -> None:
     code = compare.fingerprint()
-    drawn = _draw(out, results.rows(made))
-    (out / "report.md").write_text(report.markdown(made, command, code, drawn))
-    (out / "report.json").write_text(json.dumps(report.as_json(made, command, code), indent=1))
+    drawn = _draw(out, table)
+    (out / "report.md").write_text(report.markdown(table, command, code, drawn))
+    (out / "report.json").write_text(
+        json.dumps(report.as_json(made, table, command, code), indent=1)
+    )
 
 
 def _draw(out: Path, table: Sequence[Row]) -> Mapping[str, str]:
@@ -171,7 +178,7 @@ def _show(table: Sequence[Row]) -> None:
                 row.scenario,
                 row.policy,
                 f"{row.attainment * 100:.2f} %",
-                f"{row.attainment_lower_95 * 100:.2f} %",
+                "" if (low := row.attainment_lower_95) is None else f"{low * 100:.2f} %",
                 f"{row.attainment_clean * 100:.2f} %",
                 f"{row.gpu_hours:.1f}",
                 "" if row.gpu_hours_to_oracle is None else f"{row.gpu_hours_to_oracle:.3f}",

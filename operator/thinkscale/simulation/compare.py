@@ -23,7 +23,9 @@ from thinkscale.simulation.record import Record
 
 COUNTED: Final = ("api", "fleet", "model", "scaling", "signals", "simulation")
 """Packages that a result depends on."""
-UNCOUNTED: Final = ("compare", "plots", "profile_fit", "report", "results", "whatif")
+UNCOUNTED: Final = (
+    "compare", "fluid", "live", "plots", "profile_fit", "report", "results", "staffing", "whatif",
+)  # fmt: skip
 """Modules of the simulation that only talk about results."""
 
 

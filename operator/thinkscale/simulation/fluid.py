@@ -11,6 +11,7 @@ preemption. Beyond `max_replicas` requests wait first come, first served. How fa
 full simulations: `docs/simulate.md`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -198,11 +199,14 @@ def _prediction(
     scored = (load.at_seconds >= scenario.warm_up_seconds) & (
         load.at_seconds < scenario.duration_seconds
     )
+    if not scored.any():  # a handful of requests, all within the warm-up
+        scored = np.ones(len(load), dtype=bool)
     came = load.at_seconds[scored]
     first, answer, end = first[scored] - came, answer[scored] - came, end[scored] - came
     outputs, thinking = load.output_tokens[scored], load.thinking_tokens[scored]
     pace = (end - first) / np.maximum(1, outputs - 1)
-    inside = (fleet.at >= scenario.warm_up_seconds) & (fleet.at < scenario.duration_seconds)
+    begin = int(scenario.warm_up_seconds // GRID_SECONDS)
+    inside = slice(begin, max(begin + 1, math.ceil(scenario.duration_seconds / GRID_SECONDS)))
     replicas, asked = fleet.replicas[inside], growing[inside]
     hours = float(replicas.sum()) * GRID_SECONDS / 3600 + _moving_hours(scenario, replicas, point)
     answered = load.answer_tokens[scored] > 0

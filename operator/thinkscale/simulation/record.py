@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from thinkscale.simulation import statistics
+from thinkscale.simulation.bootstrap import attainment_lower_bound
 from thinkscale.simulation.outcome import Outcome
 from thinkscale.simulation.scenario import Scenario
 from thinkscale.simulation.statistics import BLOCK_SECONDS, Blocks
@@ -61,7 +62,7 @@ def record_of(
             "arrived": _whole(blocks.arrived),
             "good": _whole(blocks.good),
             "clean": _whole(blocks.clean),
-            "gpu_hours": [round(float(value), 6) for value in blocks.gpu_hours],
+            "gpu_hours": [round(float(value), 9) for value in blocks.gpu_hours],
         },
     }
 
@@ -72,7 +73,7 @@ def _kept(outcome: Outcome, scenario: Scenario, blocks: Blocks) -> Record:
     target = min((o.objective for o in scenario.intent.objectives), default=1.0)
     return {
         "attainment": _number(outcome.attainment),
-        "attainment_lower_95": _number(statistics.attainment_lower_bound(blocks)),
+        "attainment_lower_95": _number(attainment_lower_bound(blocks)),
         "attainment_clean": _mean(requests.good & ~requests.cut),
         "attainment_worst_hour": _number(statistics.worst_hour(blocks)),
         "attainment_by_slo": {name: _mean(met) for name, met in requests.met.items()},

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from thinkscale.simulation.bootstrap import Interval
 from thinkscale.simulation.record import Record
-from thinkscale.simulation.results import Row, at_equal_attainment, rows
-from thinkscale.simulation.statistics import Interval
+from thinkscale.simulation.results import Row, at_equal_attainment
 
 
-def as_json(records: Sequence[Record], command: str, fingerprint: str) -> dict[str, Any]:
-    """The whole comparison as plain data: tables, then every run without its blocks."""
-    table = rows(records)
+def as_json(
+    records: Sequence[Record], table: Sequence[Row], command: str, fingerprint: str
+) -> dict[str, Any]:
+    """The whole comparison as plain data: tables (`results.rows`), then every run without its
+    blocks.
+    """
     return {
         "command": command,
         "code_fingerprint": fingerprint,
@@ -22,11 +25,8 @@ def as_json(records: Sequence[Record], command: str, fingerprint: str) -> dict[s
     }
 
 
-def markdown(
-    records: Sequence[Record], command: str, fingerprint: str, plots: Mapping[str, str]
-) -> str:
+def markdown(table: Sequence[Row], command: str, fingerprint: str, plots: Mapping[str, str]) -> str:
     """The report; `plots`: a picture's path by scenario, relative to the report."""
-    table = rows(records)
     parts = [_head(table, command, fingerprint), _overview(table), _equal_table(table)]
     for scenario in dict.fromkeys(row.scenario for row in table):
         mine = [row for row in table if row.scenario == scenario]
@@ -43,8 +43,8 @@ def _head(table: Sequence[Row], command: str, fingerprint: str) -> str:
         "finished is a miss. *Clean*: a request whose thought was cut is a miss too. GPU-hours "
         "count replicas from order to removal, boot and drain included. The oracle knows the "
         "future, has engines' own queues and cuts nobody; the bound no scheduler can undercut. "
-        "Intervals are 95 %, by bootstrap over blocks of at least ten minutes, paired on the same "
-        "requests; *low* is a one-sided 95 % lower bound."
+        "Intervals are 95 %, by bootstrap over blocks (hours of several seeds, ten minutes of a "
+        "single one), paired on the same requests; *low* is a one-sided 95 % lower bound."
     )
 
 
@@ -104,7 +104,7 @@ def _cells(row: Row) -> list[str]:
     milliseconds = {k: None if v is None else v * 1000 for k, v in pace.items()}
     difference = row.attainment_minus_thinkscale
     return [
-        row.policy,
+        _name(row),
         _percent(row.attainment),
         _percent(row.attainment_lower_95),
         _percent(row.attainment_clean),
@@ -123,6 +123,12 @@ def _cells(row: Row) -> list[str]:
         _two(milliseconds),
         _two(row.latencies_seconds["e2e_seconds"]),
     ]
+
+
+def _name(row: Row) -> str:
+    """With its setting, where that is not typed but chosen for it."""
+    typed = not row.setting or row.setting in row.policy
+    return row.policy if typed else f"{row.policy} ({row.setting})"
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

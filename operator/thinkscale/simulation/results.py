@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thinkscale.simulation import statistics
+from thinkscale.simulation import bootstrap, statistics
+from thinkscale.simulation.bootstrap import Interval
 from thinkscale.simulation.record import Record, blocks_in
-from thinkscale.simulation.statistics import Blocks, Interval
+from thinkscale.simulation.statistics import Blocks
 from thinkscale.simulation.tuning import equal_attainment
 
 REFERENCE_FAMILY: Final = "thinkscale"
@@ -29,7 +30,7 @@ class Row:
     seeds: tuple[int, ...]
     target: float
     attainment: float
-    attainment_lower_95: float
+    attainment_lower_95: float | None
     attainment_clean: float
     attainment_worst_hour: float | None
     attainment_by_slo: Mapping[str, float | None]
@@ -106,7 +107,7 @@ def _row(group: Sequence[Record], reference: Sequence[Record] | None) -> Row:
         seeds=tuple(made["seed"] for made in group),
         target=first["target"],
         attainment=statistics.attainment(blocks),
-        attainment_lower_95=statistics.attainment_lower_bound(blocks),
+        attainment_lower_95=bootstrap.attainment_lower_bound(blocks),
         attainment_clean=float(blocks.clean.sum() / max(1.0, blocks.arrived.sum())),
         attainment_worst_hour=_least(made["attainment_worst_hour"] for made in group),
         attainment_by_slo={
@@ -144,7 +145,9 @@ def _paired(
     if not seeds:
         return None, None
     one, other = (_pool(side, seeds) for side in (mine, theirs))
-    return statistics.attainment_difference(one, other), statistics.gpu_ratio(one, other)
+    if len(one) < 2:
+        return None, None
+    return bootstrap.attainment_difference(one, other), bootstrap.gpu_ratio(one, other)
 
 
 def _pool(side: Mapping[int, Record], seeds: Iterable[int]) -> Blocks:

@@ -1,18 +1,10 @@
-"""Numbers of runs with their uncertainty: blocks of time, quantiles, the block bootstrap.
+"""Runs in figures: blocks of ten minutes, the worst hour, quantiles of latencies.
 
-Misses come in clusters: one burst makes thousands of requests late together. So the unit is a block
-of at least ten minutes of arrivals, never a request: over requests a binomial interval would be
-several times too narrow. Policies meet the same traces, so they are compared block by block: what
-all of them suffer cancels.
-
-Blocks of all seeds of a scenario are drawn from one pool, also where the load changes over the day:
-that overstates the uncertainty a little, which is the safe side. Everything is seeded: the same
-runs give the same intervals.
+Requests are counted by when they arrived. What never ended is infinitely late, not left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -20,8 +12,6 @@ import numpy as np
 from thinkscale.simulation.outcome import Numbers, Outcome, Requests
 
 BLOCK_SECONDS: Final = 600.0
-RESAMPLES: Final = 2000
-_NORMAL: Final = NormalDist()
 HOUR_SECONDS: Final = 3600.0
 
 
@@ -36,18 +26,11 @@ class Blocks:
     """Met all objectives, and nobody cut its thought."""
     gpu_hours: Numbers
     """Billed within the block."""
+    seeds: int = 1
+    """So many runs with other requests, each of as many blocks, one after the other."""
 
     def __len__(self) -> int:
         return len(self.arrived)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate with its 95 % interval."""
-
-    estimate: float
-    low: float
-    high: float
 
 
 def blocks_of(
@@ -95,12 +78,19 @@ def _billed(outcome: Outcome, edges: Numbers) -> Numbers:
 
 
 def pooled(parts: Sequence[Blocks]) -> Blocks:
-    """The blocks of several seeds, one after the other."""
+    """The blocks of several seeds, one after the other. Recorded traces are the same requests for
+    every seed: their seeds are no repetitions.
+    """
+    alike = all(len(part) == len(parts[0]) for part in parts)
+    repeated = len(parts) > 1 and all(
+        np.array_equal(part.arrived, parts[0].arrived) for part in parts
+    )
     return Blocks(
         arrived=np.concatenate([part.arrived for part in parts]),
         good=np.concatenate([part.good for part in parts]),
         clean=np.concatenate([part.clean for part in parts]),
         gpu_hours=np.concatenate([part.gpu_hours for part in parts]),
+        seeds=len(parts) if alike and not repeated else 1,
     )
 
 
@@ -108,70 +98,6 @@ def attainment(blocks: Blocks) -> float:
     """Share of requests that met all objectives; NaN without any."""
     arrived = float(blocks.arrived.sum())
     return float(blocks.good.sum()) / arrived if arrived else float("nan")
-
-
-def attainment_lower_bound(blocks: Blocks, confidence: float = 0.95) -> float:
-    """One-sided lower bound of the attainment, bias-corrected and accelerated (Efron's BCa): misses
-    are skewed, and plain percentiles would promise too much.
-
-    It resamples what was seen: with no miss at all it is 1, however short the run.
-    """
-    drawn = _resampled(len(blocks), lambda w: _ratio(w @ blocks.good, w @ blocks.arrived))
-    drawn = drawn[~np.isnan(drawn)]
-    estimate = attainment(blocks)
-    below = float((drawn < estimate).mean() + (drawn == estimate).mean() / 2)
-    if len(drawn) == 0 or not 0 < below < 1:
-        return estimate
-    bias, wanted = _NORMAL.inv_cdf(below), _NORMAL.inv_cdf(1 - confidence)
-    shifted = bias + (bias + wanted) / (1 - _acceleration(blocks) * (bias + wanted))
-    return float(np.quantile(drawn, _NORMAL.cdf(shifted)))
-
-
-def _acceleration(blocks: Blocks) -> float:
-    """A sixth of the skewness of what leaving out each block does to the attainment."""
-    left = _ratio(blocks.good.sum() - blocks.good, blocks.arrived.sum() - blocks.arrived)
-    apart = np.nanmean(left) - left[~np.isnan(left)]
-    spread = float((apart**2).sum())
-    return float((apart**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
-
-
-def attainment_difference(one: Blocks, other: Blocks) -> Interval:
-    """Attainment of one minus that of the other, on the same blocks. ValueError: they are not."""
-    _same(one, other)
-    drawn = _resampled(
-        len(one),
-        lambda w: _ratio(w @ one.good, w @ one.arrived) - _ratio(w @ other.good, w @ other.arrived),
-    )
-    return _interval(attainment(one) - attainment(other), drawn)
-
-
-def gpu_ratio(one: Blocks, other: Blocks) -> Interval:
-    """GPU-hours of one policy by those of another, on the same blocks. ValueError: they are not."""
-    _same(one, other)
-    drawn = _resampled(len(one), lambda w: _ratio(w @ one.gpu_hours, w @ other.gpu_hours))
-    return _interval(float(one.gpu_hours.sum() / other.gpu_hours.sum()), drawn)
-
-
-def _same(one: Blocks, other: Blocks) -> None:
-    if len(one) != len(other) or not np.array_equal(one.arrived, other.arrived):
-        raise ValueError("paired intervals need the same seeds of the same scenario")
-
-
-def _resampled(count: int, statistic: Callable[[Numbers], Numbers]) -> Numbers:
-    """The statistic of every resample, given as a matrix of how often each block was drawn."""
-    generator = np.random.default_rng(count)
-    weights = generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    return statistic(weights.astype(np.float64))
-
-
-def _ratio(above: Numbers, below: Numbers) -> Numbers:
-    safe: Numbers = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-    return safe
-
-
-def _interval(estimate: float, drawn: Numbers) -> Interval:
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
-    return Interval(estimate=estimate, low=float(low), high=float(high))
 
 
 def worst_hour(blocks: Blocks, block_seconds: float = BLOCK_SECONDS) -> float:

@@ -145,7 +145,9 @@ def test_a_seed_that_only_one_has_does_not_enter_the_pairs():
 
 
 def test_the_report_shows_single_settings_first_and_all_in_the_scenarios_table():
-    text = report.markdown(_records(), "thinkscale compare", "abc", {"smooth": "plots/smooth.png"})
+    text = report.markdown(
+        results.rows(_records()), "thinkscale compare", "abc", {"smooth": "plots/smooth.png"}
+    )
     overview, rest = text.split("## At equal attainment")
     assert "| kpa |" in overview
     assert "kpa:0.5" not in overview
@@ -156,7 +158,8 @@ def test_the_report_shows_single_settings_first_and_all_in_the_scenarios_table()
 
 
 def test_the_report_as_data_has_every_run_and_no_blocks():
-    made = report.as_json(_records(), "thinkscale compare", "abc")
+    records = _records()
+    made = report.as_json(records, results.rows(records), "thinkscale compare", "abc")
     assert len(made["runs"]) == 12
     assert all("blocks" not in run for run in made["runs"])
     json.dumps(made, allow_nan=False)

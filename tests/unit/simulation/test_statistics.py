@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.simulation.outcomes import outcome
-from thinkscale.simulation import statistics
+from thinkscale.simulation import bootstrap, statistics
 from thinkscale.simulation.statistics import Blocks
 
 
@@ -22,7 +22,7 @@ def test_independent_blocks_of_equal_size_give_the_normal_bound():
     blocks = _blocks(np.full(400, 1000.0), good)
     shares = good / 1000
     expected = shares.mean() - 1.645 * shares.std(ddof=1) / math.sqrt(400)
-    assert statistics.attainment_lower_bound(blocks) == pytest.approx(expected, abs=8e-5)
+    assert bootstrap.attainment_lower_bound(blocks) == pytest.approx(expected, abs=8e-5)
 
 
 def test_misses_that_come_together_widen_the_bound_by_the_root_of_the_block():
@@ -30,7 +30,7 @@ def test_misses_that_come_together_widen_the_bound_by_the_root_of_the_block():
     together = _blocks(np.full(400, 100.0), np.where(np.arange(400) % 10 < 1, 0.0, 100.0))
     scattered = _blocks(np.full(400, 100.0), np.random.default_rng(2).binomial(100, 0.9, 400))
     widths = [
-        statistics.attainment(blocks) - statistics.attainment_lower_bound(blocks)
+        statistics.attainment(blocks) - bootstrap.attainment_lower_bound(blocks)
         for blocks in (together, scattered)
     ]
     assert widths[0] == pytest.approx(1.645 * math.sqrt(0.9 * 0.1 / 400), rel=0.15)
@@ -43,7 +43,7 @@ def test_the_lower_bound_covers_the_truth_in_about_95_of_100_cases():
     for _ in range(200):
         bad = generator.gamma(0.5, 2.0, size=120)  # skewed, as misses are; mean 1 of 100
         blocks = _blocks(np.full(120, 100.0), 100 - bad)
-        covered += statistics.attainment_lower_bound(blocks) < 0.99
+        covered += bootstrap.attainment_lower_bound(blocks) < 0.99
     assert 0.91 <= covered / 200 <= 0.99
 
 
@@ -52,9 +52,9 @@ def test_what_both_policies_suffer_cancels_in_the_paired_interval():
     load = generator.uniform(5, 50, size=200)
     one = _blocks(np.full(200, 10.0), np.full(200, 10.0), load)
     other = _blocks(np.full(200, 10.0), np.full(200, 9.0), 0.8 * load)
-    ratio = statistics.gpu_ratio(one, other)
+    ratio = bootstrap.gpu_ratio(one, other)
     assert (ratio.low, ratio.estimate, ratio.high) == pytest.approx((1.25, 1.25, 1.25))
-    difference = statistics.attainment_difference(one, other)
+    difference = bootstrap.attainment_difference(one, other)
     assert (difference.low, difference.high) == pytest.approx((0.1, 0.1))
 
 
@@ -62,7 +62,7 @@ def test_the_paired_ratio_has_the_width_of_the_linearised_ratio():
     generator = np.random.default_rng(5)
     below = generator.uniform(5, 15, size=300)
     above = below * generator.normal(1.1, 0.05, size=300)
-    ratio = statistics.gpu_ratio(
+    ratio = bootstrap.gpu_ratio(
         _blocks(np.ones(300), np.ones(300), above), _blocks(np.ones(300), np.ones(300), below)
     )
     residual = above - ratio.estimate * below
@@ -70,9 +70,45 @@ def test_the_paired_ratio_has_the_width_of_the_linearised_ratio():
     assert ratio.high - ratio.low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
 
 
+def _seeds(parts: np.ndarray) -> Blocks:
+    """Good requests of 100 arrived, by seed and block; arrivals differ a little by seed."""
+    return statistics.pooled(
+        [_blocks(np.full(len(good), 100.0 + i / 1e6), good) for i, good in enumerate(parts)]
+    )
+
+
+def test_what_a_scenario_does_to_every_seed_alike_is_no_uncertainty():
+    hours = np.full(18, 100.0)
+    hours[6:12] = 40.0
+    every = _seeds(np.tile(hours, (4, 1)))
+    assert bootstrap.attainment_lower_bound(every) == pytest.approx(0.8, abs=1e-6)
+    one = _blocks(np.full(18, 100.0), hours)
+    assert bootstrap.attainment_lower_bound(one) < 0.71
+
+
+def test_the_spread_between_few_seeds_gives_the_normal_bound():
+    generator = np.random.default_rng(7)
+    lost = np.repeat(generator.gamma(4.0, 1.0, size=(3, 40)), 6, axis=1)  # hours of one kind
+    blocks = _seeds(100 - lost)
+    spread = np.sqrt(lost[:, ::6].var(axis=0, ddof=1).mean() / (3 * 40)) / 100
+    expected = statistics.attainment(blocks) - 1.645 * spread
+    assert bootstrap.attainment_lower_bound(blocks) == pytest.approx(expected, abs=3e-4)
+
+
+def test_a_recorded_trace_is_not_repeated_by_another_seed():
+    part = _blocks(np.full(12, 100.0), np.full(12, 99.0))
+    assert statistics.pooled([part, part]).seeds == 1
+    assert statistics.pooled([part]).seeds == 1
+    assert _seeds(np.full((3, 12), 99.0)).seeds == 3
+
+
+def test_one_block_says_nothing_of_its_uncertainty():
+    assert bootstrap.attainment_lower_bound(_blocks([100], [99])) is None
+
+
 def test_runs_of_different_traces_are_not_paired():
     with pytest.raises(ValueError, match="same seeds"):
-        statistics.gpu_ratio(_blocks([1, 2], [1, 2]), _blocks([2, 1], [2, 1]))
+        bootstrap.gpu_ratio(_blocks([1, 2], [1, 2]), _blocks([2, 1], [2, 1]))
 
 
 def test_a_dead_hour_is_the_worst_hour_wherever_it_begins():

@@ -145,6 +145,20 @@ def test_an_absolute_limit_is_missed_by_those_who_now_think_too_long():
     assert now.gpu_hours > was.gpu_hours
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_handful_of_requests_is_enough(count: int):
+    load = Workload(
+        name="few",
+        at_seconds=np.arange(count, dtype=float),
+        prompt_tokens=np.full(count, 10),
+        thinking_tokens=np.full(count, 20),
+        answer_tokens=np.full(count, 5),
+    )
+    answer = whatif.reckoned(few := scenarios.replay(load, 1), fluid.predict(few))
+    assert answer.replicas_peak == 1
+    assert answer.e2e_seconds[0] == pytest.approx(25.5 * 0.0155, rel=0.05)
+
+
 def test_no_requests_no_prediction():
     scenario = steady(1.0)
     empty = Workload(

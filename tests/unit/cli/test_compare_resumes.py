@@ -1,0 +1,87 @@
+"""`compare` in full on a small trace: what it writes, and that no finished run is made twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from thinkscale.cli.main import main
+from thinkscale.simulation import compare
+from thinkscale.simulation.compare import Job, Runs
+from thinkscale.simulation.contestants import parse
+
+HEADER = "arrival_s,prompt_tokens,reasoning_tokens,answer_tokens\n"
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> str:
+    path = tmp_path / "small.csv"
+    rows = [f"{2 * i},300,{100 + 37 * (i % 40)},50\n" for i in range(800)]
+    path.write_text(HEADER + "".join(rows))
+    return str(path)
+
+
+def compared(trace: str, out: Path, policies: str, *more: str) -> dict:
+    argv = ["--policies", policies, "--scenarios", trace, "--out", str(out), *more]
+    assert main(["compare", *argv]) == 0
+    return json.loads((out / "report.json").read_text())
+
+
+def test_it_writes_a_report_adds_what_is_missing_and_repeats_nothing(trace, tmp_path, capsys):
+    out = tmp_path / "out"
+    first = compared(
+        trace, out, "thinkscale,static-2", "--seeds", "1,2", "--no-oracle", "--jobs", "2"
+    )
+    assert len(first["runs"]) == 4
+    made = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
+    assert len(made) == 4
+
+    more = compared(trace, out, "thinkscale,static-2,kpa", "--seeds", "1,2", "--jobs", "1")
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert len(list((out / "runs").glob("*.json"))) == 8  # kpa and the oracle, two seeds each
+
+    ours = next(row for row in more["rows"] if row["policy"] == "thinkscale")
+    static = next(row for row in more["rows"] if row["policy"] == "static-2")
+    assert ours["gpu_hours_to_oracle"] is not None
+    assert static["gpu_hours_to_thinkscale"]["estimate"] == pytest.approx(
+        static["gpu_hours"] / ours["gpu_hours"]
+    )
+    text = (out / "report.md").read_text()
+    assert "kpa (" in text
+    (picture,) = (out / "plots").glob("*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"plots/{picture.name}" in text
+    shown = capsys.readouterr()
+    assert "8/8" not in shown.err
+    assert "4/4 runs" in shown.err
+    assert "static-2" in shown.out
+
+
+def test_a_run_made_by_other_code_is_made_again(tmp_path):
+    runs = Runs(tmp_path)
+    (ours,) = parse("thinkscale")
+    job = Job(contestant=ours, scenario="smooth", seed=1, fingerprint="new")
+    runs.keep(job, {"fingerprint": "old"})
+    assert runs.finished([job]) == {}
+    runs.keep(job, {"fingerprint": "new"})
+    assert runs.finished([job]) == {job.key: {"fingerprint": "new"}}
+
+
+def test_a_file_that_was_cut_off_is_no_finished_run(tmp_path):
+    runs = Runs(tmp_path)
+    (ours,) = parse("thinkscale")
+    job = Job(contestant=ours, scenario="smooth", seed=1, fingerprint="new")
+    (tmp_path / f"{job.key}.json").write_text('{"fingerprint": "ne')
+    assert runs.finished([job]) == {}
+
+
+def test_every_run_of_a_plan_has_a_file_of_its_own():
+    words = ("thinkscale", "thinkscale-uncut", "thinkscale:99.5", "kpa", "kpa:*", "static-8")
+    plan = compare.Plan(
+        policies=tuple(c for word in words for c in parse(word)),
+        scenarios=("drift", "drift+lost0.2", "drift+lost0.25"),
+        seeds=(1, 11),
+    )
+    keys = [job.key for job in compare.jobs(plan)]
+    assert len(set(keys)) == len(keys)
+    assert all("/" not in key for key in keys)
