@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -112,7 +113,8 @@ def _made(missing: Sequence[Job], processes: int) -> Iterator[tuple[Job, Record,
             yield (job, *_timed(job))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(missing)), mp_context=context) as pool:
+    workers = min(processes, len(missing))
+    with ProcessPoolExecutor(workers, context, _leave_interrupts_to_the_parent) as pool:
         under_way: dict[Future[tuple[Record, float]], Job] = {
             pool.submit(_timed, job): job for job in missing
         }
@@ -122,7 +124,14 @@ def _made(missing: Sequence[Job], processes: int) -> Iterator[tuple[Job, Record,
                     yield (under_way.pop(future), *future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # what is under way would go on for minutes
             raise
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of the terminal; workers would each print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _timed(job: Job) -> tuple[Record, float]:

@@ -1,6 +1,10 @@
 """`compare` in full on a small trace: what it writes, and that no finished run is made twice."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,39 @@ def test_it_writes_a_report_adds_what_is_missing_and_repeats_nothing(trace, tmp_
     assert "8/8" not in shown.err
     assert "4/4 runs" in shown.err
     assert "static-2" in shown.out
+
+
+def test_an_interrupt_ends_it_at_once_and_keeps_what_is_finished(trace, tmp_path):
+    out = tmp_path / "out"
+    argv = [
+        "--policies",
+        "static-2",
+        "--scenarios",
+        f"{trace},drift",
+        "--seeds",
+        "1",
+        "--jobs",
+        "2",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thinkscale", "compare", *argv, "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("1/4 runs")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, said = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "thinkscale compare: interrupted"
+    assert len(list((out / "runs").glob("small*.json"))) >= 1
+    assert not (out / "report.md").exists()
 
 
 def test_a_run_made_by_other_code_is_made_again(tmp_path):
