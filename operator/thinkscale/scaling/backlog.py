@@ -12,6 +12,7 @@ ready fleet at its design point. Never by the present throughput, which rises wi
 hides it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -129,7 +130,7 @@ class Fluid:
         n, step = float(self.in_flight), seconds / FLUID_STEPS
         for i in range(FLUID_STEPS):
             room = self._serving_at(replicas, (i + 0.5) * step) * self.point.batch
-            n = max(0.0, n + step * (self.arrivals_per_second - min(n, room) / service))
+            n = _flowed(n, step, self.arrivals_per_second, room, service)
         return max(0.0, n - self._serving_at(replicas, seconds) * self.point.batch)
 
     def _serving_at(self, replicas: int, second: float) -> int:
@@ -137,6 +138,25 @@ class Fluid:
             return max(replicas, self.serving)
         come = sum(ready <= second for ready in self.coming_in_seconds)
         return max(self.serving, min(replicas, self.at_once + come))
+
+
+def _flowed(n: float, seconds: float, arrivals: float, room: float, service: float) -> float:
+    """In flight after a while: dn/dt = arrivals - min(n, room) / service, solved exactly.
+
+    Exactly, because a step longer than a request would overshoot, and then more in flight could ask
+    for fewer replicas. 100 in flight, room for 10, 10 s a request, nobody comes: after 30 s, 70.
+    """
+    settled = arrivals * service
+    if n > room:
+        falls = room / service - arrivals
+        if falls <= 0 or n - falls * seconds >= room:
+            return n - falls * seconds
+        seconds, n = seconds - (n - room) / falls, room
+    after = settled + (n - settled) * math.exp(-seconds / service)
+    if after <= room:
+        return after
+    filled = service * math.log((settled - n) / (settled - room))
+    return room + (seconds - filled) * (arrivals - room / service)
 
 
 def drain_seconds(lead_seconds: float) -> float:
