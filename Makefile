@@ -23,14 +23,15 @@ lint: venv
 
 types: venv
 	.venv/bin/mypy
-	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision -p e2e.story
+	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision -p e2e.story \
+	  -p e2e.engines -p e2e.fidelity
 
 contracts: venv
 	.venv/bin/lint-imports --no-logo
 
 test: install test-unit test-cluster test-e2e   ## everything
 
-test-unit: venv     ## under a minute, no cluster
+test-unit: venv     ## a minute and a half, no cluster
 	$(PYTEST) tests/unit -n 3
 
 test-cluster: install   ## against a real kube-apiserver, no nodes

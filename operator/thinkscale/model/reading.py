@@ -5,7 +5,7 @@ to nothing. Match on the three cases; there is deliberately no `.value_or(0)`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -68,12 +68,3 @@ def map_reading(reading: Reading[T], function: Callable[[T], U]) -> Reading[U]:
             )
         case _:
             return reading
-
-
-def aged(reading: Reading[T], by_seconds: float) -> Reading[T]:
-    """The same reading, seen later."""
-    match reading:
-        case Absent():
-            return reading
-        case _:
-            return replace(reading, age_seconds=reading.age_seconds + by_seconds)

@@ -29,7 +29,6 @@ WINDOW_SECONDS: Final = 600.0
 STREAMS: Final = 8
 DISPERSION: Final = 4.0
 """Variance over mean of the counts per minute within a window of the recorded day."""
-HOUR_WARM_UP_SECONDS: Final = 600.0
 
 
 def servegen(seed: int, traces: Path | None) -> Load:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS, bin_of
-from thinkscale.model.reading import Absent, Failed, Reading, Value, aged, fresh, map_reading
+from thinkscale.model.reading import Absent, Failed, Reading, Value, fresh, map_reading
 from thinkscale.model.signals import GatewaySignals, PhaseCounts
 
 SEEN: Reading[int] = Value(value=7, age_seconds=4.0, source="gateways")
@@ -26,12 +26,6 @@ def test_a_function_reaches_the_value_and_leaves_the_rest():
     assert doubled == Value(value=17.5, age_seconds=4.0, source="gateways", complete=False)
     assert map_reading(ABSENT, str) is ABSENT
     assert map_reading(FAILED, str) is FAILED
-
-
-def test_time_ages_what_was_read_and_what_failed_and_not_what_never_was():
-    assert aged(SEEN, 3.0) == Value(value=7, age_seconds=7.0, source="gateways")
-    assert aged(FAILED, 1.0) == Failed(error="refused", age_seconds=10.0, source="gateways")
-    assert aged(ABSENT, 5.0) is ABSENT
 
 
 def test_the_edges_rise_from_zero_to_the_last_open_bin():
