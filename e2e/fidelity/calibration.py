@@ -39,7 +39,6 @@ SETTLE_SECONDS = 5.0
 WINDOW_SECONDS = 13.0
 WINDOWS = 2
 CONTEXT_PERIOD_SECONDS = 0.2
-LOOK_SECONDS = 10.0
 OFF = 0.25
 """How wrong the catalogue is."""
 PACE_TOKENS = 32
@@ -141,35 +140,6 @@ async def watch(
                     )
                 )
     return looks, served
-
-
-@asynccontextmanager
-async def looking(
-    session: aiohttp.ClientSession, url: str, client: Client, started: float
-) -> AsyncIterator[list[Look]]:
-    """Look every ten seconds while the block lasts, seldom enough not to disturb."""
-    looks: list[Look] = []
-
-    async def often() -> None:
-        while True:
-            load = await look(session, url)
-            looks.append(
-                Look(
-                    plateau=-1,
-                    at_seconds=asyncio.get_running_loop().time() - started,
-                    load=load,
-                    context_tokens=client.context_tokens,
-                    mean_context_tokens=0.0,
-                )
-            )
-            await asyncio.sleep(LOOK_SECONDS)
-
-    task = asyncio.create_task(often())
-    try:
-        yield looks
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

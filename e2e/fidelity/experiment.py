@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import uvloop
 
 from e2e.engines.install import Engine
 from e2e.engines.server import SERVED_NAME, Server, Sizes, emulator, real_engine
 from e2e.fidelity import calibration, machine, verdict
-from e2e.fidelity.calibration import Learnt, Look
+from e2e.fidelity.calibration import Learnt
 from e2e.fidelity.client import Client, Served, open_loop, session
 from e2e.fidelity.traffic import Phase, Visit, prompt, visits
 from e2e.provision import progress
@@ -59,8 +58,6 @@ class Run:
     """Lone requests before it."""
     others_cores: float
     load_before: float
-    looks: tuple[Look, ...]
-    """The engine's own counters, every ten seconds."""
 
     @property
     def void(self) -> bool:
@@ -91,7 +88,8 @@ class Found:
 
 
 def measure(engine: Engine, logs: Path, repeat: int) -> Found:
-    """Do it all: about ten minutes, and six more for each repetition and for the emulator."""
+    """Do it all: about a quarter of an hour, and six minutes more for each repetition and for
+    the emulator."""
     with real_engine(engine, SIZES, logs / "vllm.log") as server:
         learnt, others, runs = uvloop.run(_measure_engine(server, repeat))
     plan_field = random_plan_field()
@@ -133,11 +131,11 @@ async def _measure_engine(server: Server, repeat: int) -> tuple[Learnt, float, t
             looks, served = await calibration.watch(http, server.url, client)
         after = machine.busy(lambda: server.pids, loop.time())
         learnt = calibration.learn(looks, calibration.fastest_pace_seconds(served))
-        runs = [await _run("the real engine", server, http, client, planned)]
+        runs = [await _run("the real engine", server, client, planned)]
         window = [visit for visit in planned if visit.at_seconds < WINDOW_SECONDS]
         again = [forced(v, s) for v, s in zip(window, runs[0].served, strict=False)]
         runs += [
-            await _run(f"repetition {number + 1}", server, http, client, again)
+            await _run(f"repetition {number + 1}", server, client, again)
             for number in range(repeat)
         ]
     return learnt, machine.others_cores(before, after), tuple(runs)
@@ -152,7 +150,7 @@ async def _measure_emulator(server: Server, plan_field: str, first: Run) -> Run:
     ]
     async with session() as http:
         client = Client(http, server.url, SERVED_NAME, plan_field)
-        return await _run("the emulator", server, http, client, planned)
+        return await _run("the emulator", server, client, planned)
 
 
 def plan(served: Served) -> tuple[int, int]:
@@ -186,7 +184,6 @@ async def _singles(client: Client) -> tuple[Served, ...]:
 async def _run(
     name: str,
     server: Server,
-    http: aiohttp.ClientSession,
     client: Client,
     planned: Sequence[Visit],
 ) -> Run:
@@ -204,13 +201,11 @@ async def _run(
             progress.say(f"  {name}: {done} of {len(planned)} requests served in {now:.0f} s")
 
     with progress.step(f"Open loop against {name}, {planned[-1].at_seconds:.0f} s"):
-        async with calibration.looking(http, server.url, client, started) as looks:
-            served = await open_loop(client, planned, started, tell)
+        served = await open_loop(client, planned, started, tell)
     after = machine.busy(lambda: server.pids, loop.time())
     return Run(
         served=tuple(served),
         singles=singles,
         others_cores=machine.others_cores(before, after),
         load_before=load,
-        looks=tuple(looks),
     )

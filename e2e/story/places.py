@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ def existing_place(progress: Progress, *, image: str, ask: bool = True) -> Itera
     )
     if ask and not _agreed():
         raise SystemExit("Nothing was done.")
-    crd_is_there = cluster.kubectl("get", "crd", CRD, check=False).returncode == 0
+    there = {crd for crd in CRDS if cluster.kubectl("get", "crd", crd, check=False).returncode == 0}
     operator_is_there = bool(cluster.get("deployments", "-A", "-l", OPERATOR_LABELS)["items"])
     try:
         cluster.kubectl("create", "namespace", namespace)
@@ -96,13 +96,14 @@ def existing_place(progress: Progress, *, image: str, ask: bool = True) -> Itera
                 release=namespace,
                 values={
                     "watchNamespaces[0]": namespace,
-                    "crds.install": "false" if crd_is_there else "true",
+                    "crds.install": "false" if CRD in there else "true",
                 },
             )
         yield Place(cluster=cluster, namespace=namespace, image=image, gpus=0, local=False)
     finally:
         with progress.step(f"removing namespace {namespace} and all that came with it"):
-            _remove(cluster, namespace, release=not operator_is_there, crd=not crd_is_there)
+            made = [] if CRD in there else [crd for crd in CRDS if crd not in there]
+            _remove(cluster, namespace, release=not operator_is_there, crds=made)
 
 
 def install_operator(
@@ -127,7 +128,7 @@ def install_operator(
         )  # fmt: skip
 
 
-def _remove(cluster: ClusterClient, namespace: str, *, release: bool, crd: bool) -> None:
+def _remove(cluster: ClusterClient, namespace: str, *, release: bool, crds: Sequence[str]) -> None:
     """Take away what was made, in the order in which nothing is left behind."""
     cluster.kubectl(
         "delete", "reasoningservices", "--all", "-n", namespace, check=False, timeout_seconds=300
@@ -135,8 +136,8 @@ def _remove(cluster: ClusterClient, namespace: str, *, release: bool, crd: bool)
     if release:
         cluster.helm("uninstall", namespace, "--namespace", namespace, "--wait", check=False)
     cluster.kubectl("delete", "namespace", namespace, check=False, timeout_seconds=300)
-    if crd:
-        cluster.kubectl("delete", "crd", *CRDS, "--ignore-not-found", check=False)
+    if crds:
+        cluster.kubectl("delete", "crd", *crds, "--ignore-not-found", check=False)
 
 
 def _agreed() -> bool:

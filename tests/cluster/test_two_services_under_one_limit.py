@@ -221,11 +221,13 @@ def test_a_limit_that_is_lowered_is_reached_by_draining_never_below_the_minimums
 ) -> None:
     limit.one.in_flight = 6 * SEATS
     limit.become(3, 1)
-    limit.gpus = LIMIT
     limit.cluster.kubectl(
         *("patch", "gpool", limit.name, "--type=merge", "-p", '{"spec":{"maxGPUs":2}}')
     )
     limit.become(1, 1)
+    eventually(
+        lambda: limit.one.held() + limit.other.held() <= 2, SETTLES_SECONDS, "the pods are gone too"
+    )
 
 
 def test_members_are_whom_the_pool_selects_and_whom_it_lists(limit: Limit) -> None:

@@ -15,6 +15,8 @@ from thinkscale.api.cel import LABEL_KEY
 from thinkscale.api.status import Condition
 
 DEFAULT_PRIORITY: Final = 100
+MOST_MEMBERS: Final = 512
+"""That a pool lists, and that its status tells of."""
 LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
 LabelValue = Annotated[
     str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
@@ -73,7 +75,7 @@ class GPUPoolSpec(Resource):
     """
     members: Annotated[
         tuple[PoolMember, ...],
-        Field(max_length=512, json_schema_extra=keyed_by("namespace", "name")),
+        Field(max_length=MOST_MEMBERS, json_schema_extra=keyed_by("namespace", "name")),
     ] = ()
     """Services that share the limit, wherever they are. One that does not exist takes nothing."""
 
@@ -108,7 +110,7 @@ class GPUPoolStatus(Resource):
     """Members that exist."""
     members: Annotated[
         tuple[MemberStatus, ...],
-        Field(max_length=512, json_schema_extra=keyed_by("namespace", "name")),
+        Field(max_length=MOST_MEMBERS, json_schema_extra=keyed_by("namespace", "name")),
     ] = ()
     """The members; of more than 512 those that are limited come first, and the rest is left out."""
     conditions: Annotated[

@@ -19,7 +19,7 @@ from thinkscale.model.intent import Intent
 from thinkscale.model.observation import FleetView, Observation
 from thinkscale.resources.intent import intent_of
 from thinkscale.scaling import State, decide
-from thinkscale.signals.source import GatewaySource
+from thinkscale.signals.source import GatewaySource, SignalsReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,16 @@ class Before:
     """Replicas last stated."""
     attempted: int | None
     """Replicas of a write whose answer never came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """One look, whoever is asked about it and however often."""
+
+    entry: Service
+    signals: SignalsReading
+    epoch: str
+    fleet_age_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +71,13 @@ class Judge:
     ) -> Judged:
         """The law's word on this service, within what its pools grant."""
         intent = intent_of(service)
-        alone = self._ask(intent, key, entry, before, now)
+        seen = _Seen(
+            entry=entry,
+            signals=self._source.read(key),
+            epoch=self._source.epoch,
+            fleet_age_seconds=self._fleet_age_seconds(),
+        )
+        alone = _ask(intent, key, seen, before, now)
         if not self._pools.has(key):
             return alone
         stated = max(before.size or 0, before.attempted or 0)
@@ -76,17 +92,14 @@ class Judge:
             granted_replicas=granted,
             manual_replicas=None if manual is None else min(manual, granted),
         )
-        return replace(self._ask(limited, key, entry, before, now), shared=tightest)
+        return replace(_ask(limited, key, seen, before, now), shared=tightest)
 
-    def _ask(
-        self, intent: Intent, key: str, entry: Service, before: Before, now: datetime
-    ) -> Judged:
-        deployment = names.model_name(key.partition("/")[2])
-        fleet = gather.fleet_of(entry, intent, deployment, before.size, now)
-        observation = gather.observe(
-            fleet, self._fleet_age_seconds(), self._source.read(key), self._source.epoch
-        )
-        decision, state = decide(intent, observation, before.state, now)
-        return Judged(
-            intent=intent, fleet=fleet, observation=observation, decision=decision, state=state
-        )
+
+def _ask(intent: Intent, key: str, seen: _Seen, before: Before, now: datetime) -> Judged:
+    deployment = names.model_name(key.partition("/")[2])
+    fleet = gather.fleet_of(seen.entry, intent, deployment, before.size, now)
+    observation = gather.observe(fleet, seen.fleet_age_seconds, seen.signals, seen.epoch)
+    decision, state = decide(intent, observation, before.state, now)
+    return Judged(
+        intent=intent, fleet=fleet, observation=observation, decision=decision, state=state
+    )

@@ -120,7 +120,9 @@ async def run(options: Options) -> None:
         admin = Admin(
             metrics,
             synced=lambda: watches.synced() and pool_watches.synced(),
-            quietest_watch_seconds=watches.quietest_seconds,
+            quietest_watch_seconds=lambda: max(
+                watches.quietest_seconds(), pool_watches.quietest_seconds()
+            ),
             oldest_tick_seconds=loop.oldest_tick_seconds,
             services=lambda: sum(s.metadata is not None for s in store.services.values()),
         )

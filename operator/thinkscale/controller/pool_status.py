@@ -9,7 +9,7 @@ from typing import Final
 
 from thinkscale.api import conditions, names
 from thinkscale.api.conditions import ConditionReason
-from thinkscale.api.pool import GPUPoolStatus, MemberStatus
+from thinkscale.api.pool import MOST_MEMBERS, GPUPoolStatus, MemberStatus
 from thinkscale.controller.metrics import Metrics
 from thinkscale.controller.pools import Pools, Shared
 from thinkscale.errors import ApiConflict, ApiError, ApiNotFound
@@ -23,7 +23,6 @@ SETTLE_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 10.0
 NAMED: Final = 5
 """Members that a message names."""
-LISTED: Final = 512
 
 
 class PoolReporter:
@@ -94,7 +93,7 @@ def status_of(shared: Shared, before: GPUPoolStatus, now: datetime) -> GPUPoolSt
         granted=sum(member.granted for member in members.values()),
         wished=sum(member.wished for member in members.values()),
         member_count=len(members),
-        members=tuple(members[key] for key in sorted(limited[:LISTED])),
+        members=tuple(members[key] for key in sorted(limited[:MOST_MEMBERS])),
         conditions=conditions.put(
             before.conditions, LIMITING, status, reason, message, generation=generation, now=now
         ),

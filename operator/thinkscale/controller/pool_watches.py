@@ -5,6 +5,7 @@ server without the kind GPUPool has no pools.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -36,6 +37,11 @@ class PoolWatches:
     def synced(self) -> bool:
         """Both were listed at least once."""
         return self._synced.is_set()
+
+    def quietest_seconds(self) -> float:
+        """How long the quietest watch has not heard of the API server (bookmarks count)."""
+        now = time.monotonic()
+        return max(now - (watch.heard or 0.0) for _, watch in self._watches)
 
     async def _follow(self, resource: Resource, watch: Watch) -> None:
         async for happened in watch.events():

@@ -83,6 +83,8 @@ class Pools:
         self._standings: Final[dict[str, _Standing]] = {}
         self._divided: Final[dict[str, Shared]] = {}
         """By pool, as it was divided last: mostly nothing has changed since."""
+        self._listed: Final[dict[str, dict[str, int]]] = {}
+        """By pool: the members that it names, and their priorities."""
         self.on_divided: Callable[[], None] = lambda: None
         """Told when a pool may have been divided another way."""
 
@@ -101,6 +103,7 @@ class Pools:
         gone = known.pop(manifest["metadata"]["name"], None)
         if known is self.pools:
             self._divided.pop(manifest["metadata"]["name"], None)
+            self._listed.pop(manifest["metadata"]["name"], None)
         self._wake(gone is not None and known is self.pools)
 
     def replace(self, kind: str, manifests: Iterable[Mapping[str, Any]]) -> None:
@@ -173,6 +176,7 @@ class Pools:
         except ValidationError:
             return  # NB: of a newer kind, say; the limit that was understood last still holds
         self.pools[name] = pool
+        self._listed[name] = {f"{m.namespace}/{m.name}": m.priority for m in pool.spec.members}
         self._wake(before is None or before.spec != pool.spec or before.metadata != pool.metadata)
 
     def _wake(self, changed: bool) -> None:
@@ -199,10 +203,10 @@ class Pools:
         selector = pool.spec.namespace_selector
         if selector is not None and selects(selector, self._labels.get(namespace)):
             return True
-        return any(f"{m.namespace}/{m.name}" == key for m in pool.spec.members)
+        return key in self._listed[pool.metadata.name]
 
     def _divide(self, pool: GPUPool) -> Shared:
-        priorities = {f"{m.namespace}/{m.name}": m.priority for m in pool.spec.members}
+        priorities = self._listed[pool.metadata.name]
         members: dict[str, Member] = {}
         for key, entry in sorted(self._store.services.items()):
             if self._is_in(pool, key):

@@ -227,6 +227,11 @@ def test_people_s_own_roles_cover_the_resource_unless_told_not_to(helm: str) -> 
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    seen = {resource for rule in view["rules"] for resource in rule["resources"]}
+    assert {"reasoningservices", "gpupools"} <= seen
+    changed = {resource for rule in edit["rules"] for resource in rule["resources"]}
+    assert "reasoningservices" in changed
+    assert "gpupools" not in changed  # who edits a service must not raise its limit
     assert ("ClusterRole", f"{NAME}-edit") not in objects_of(helm, {"rbac.aggregateRoles": False})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from thinkscale.api import names
-from thinkscale.api.pool import GPUPoolStatus, NamespaceSelector
+from thinkscale.api.pool import MOST_MEMBERS, GPUPoolStatus, NamespaceSelector
 from thinkscale.controller.pool_status import status_of
 from thinkscale.controller.pools import Pools, selects
 from thinkscale.controller.store import Store
@@ -308,6 +308,22 @@ def test_the_status_says_in_gpus_who_has_and_wishes_what(world: World) -> None:
         *("Limiting", "True", "LimitReached"),
     )
     assert condition.message == "team-a/a gets 3 of 4 replicas, at least 1."
+
+
+def test_of_too_many_members_the_limited_ones_are_listed_and_all_are_counted(world: World) -> None:
+    for number in range(MOST_MEMBERS - 1):
+        name = f"c{number:03}"
+        world.store.put_resource(manifest(name))
+        world.claim(name, 1, stated=1)
+    world.store.put_resource(manifest("z"))
+    world.pools.put(pool(3 + MOST_MEMBERS))  # one replica each, two of b
+    world.claim("a", 1)
+    world.claim("b", 2)
+    world.claim("z", 5, 9, 5, 1)
+    status = told(world)
+    assert len(status.members) == MOST_MEMBERS
+    assert status.members[-1].name == "z"
+    assert status.member_count == MOST_MEMBERS + 2
 
 
 @pytest.mark.parametrize(
