@@ -258,26 +258,29 @@ def test_an_answer_ends_at_its_maximum(service: Service) -> None:
     assert service.ask(10, 5).finish_reason == "stop"
 
 
-@pytest.mark.parametrize("floor", [100, 350])
+@pytest.mark.parametrize("floor", [100, 200])
 def test_load_pushes_the_budget_to_the_floor_no_further(service: Service, floor: int) -> None:
-    budget = {"maxTokens": 400, "floorTokens": floor, "truncationAllowancePercent": "100"}
+    budget = {"maxTokens": 300, "floorTokens": floor, "truncationAllowancePercent": "100"}
     service.set({"thinking": {"budget": budget}})
     eventually(
         lambda: (service.directive()["brownout"] or {}).get("floorTokens") == floor,
         TAKES_EFFECT_SECONDS,
         "the rule in force",
     )
-    assert soon(service, 400).status == 200
-    answers = service.ask_together(5 * SEATS, 900, 10)
+    assert soon(service, 300).status == 200
+    # So many that one replica does not carry them even at the mean of the short thoughts of the
+    # tests before, which is what the rule goes by.
+    answers = service.ask_together(12 * SEATS, 900, 10)
     assert {(answer.status, answer.finish_reason) for answer in answers} == {(200, "stop")}
-    assert floor - WITHIN_TOKENS <= min(answer.thinking_tokens for answer in answers) < 395
+    shortest = min(answer.thinking_tokens for answer in answers)
+    assert floor - WITHIN_TOKENS <= shortest < 295, service.directive()
 
     def told() -> bool:
         debt = service.get("rsvc", NAME)["status"].get("qualityDebt", {})
         return bool(debt.get("requestsCut") and debt.get("tokensWithheld"))
 
     eventually(told, 40, "what it has cost in the status")
-    assert soon(service, 400).status == 200
+    assert soon(service, 300).status == 200
 
 
 def test_without_an_allowance_load_cuts_nobody(service: Service) -> None:
