@@ -102,11 +102,14 @@ def rate(known: Arrivals) -> float | None:
     150 s ago 600 requests in 100 s, and 100 in the 15 s of the last sample: discounted by half
     that is (300 + 100)/(50 + 15) = 6.2.
     """
-    samples = _samples(known)
-    weights = _weights(known, samples)
-    seconds = known.base_seconds + sum(w * s for w, (s, _) in zip(weights, samples, strict=True))
-    count = known.base_count + sum(w * c for w, (_, c) in zip(weights, samples, strict=True))
+    seconds, count = _discounted(known)
     return count / seconds if seconds >= KNOWN_SECONDS else None
+
+
+def relative_variance(known: Arrivals) -> float:
+    """Of the rate, by how many arrivals it is known: after 48 of dispersion 1, 1/48."""
+    _, count = _discounted(known)
+    return max(1.0, known.dispersion) / max(1.0, count)
 
 
 def forecast(known: Arrivals, ahead_seconds: float) -> float | None:
@@ -180,8 +183,7 @@ def _tested(known: Arrivals, at: float) -> Arrivals:
     samples = _samples(known)
     weights = _weights(known, samples)
     best, surprising, before = 0, THRESHOLD, 0.0
-    seconds = known.base_seconds + sum(w * s for w, (s, _) in zip(weights, samples, strict=True))
-    count = known.base_count + sum(w * c for w, (_, c) in zip(weights, samples, strict=True))
+    seconds, count = _discounted(known)
     recent_seconds = recent_count = 0.0
     for k in range(1, min(KEPT, len(samples)) + 1):
         sample, weight = samples[-k], weights[-k]
@@ -207,6 +209,15 @@ def _reset(known: Arrivals, kept: list[Sample], before: float, at: float) -> Arr
         trend=0.0,
         jumped_at=at if now > JUMP_RATIO * before else known.jumped_at,
     )
+
+
+def _discounted(known: Arrivals) -> Sample:
+    """Seconds and arrivals that still count."""
+    samples = _samples(known)
+    weights = _weights(known, samples)
+    seconds = known.base_seconds + sum(w * s for w, (s, _) in zip(weights, samples, strict=True))
+    count = known.base_count + sum(w * c for w, (_, c) in zip(weights, samples, strict=True))
+    return seconds, count
 
 
 def _samples(known: Arrivals) -> list[Sample]:

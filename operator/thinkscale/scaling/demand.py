@@ -14,10 +14,10 @@ from thinkscale.model.observation import MergedSignals
 from thinkscale.model.signals import ReplicaSignals
 from thinkscale.scaling import arrivals, backlog, margin, occupancy
 from thinkscale.scaling.allowance import opted_in
-from thinkscale.scaling.capacity import slack_seconds
+from thinkscale.scaling.capacity import WAITING, slack_seconds
 from thinkscale.scaling.evidence import Evidence, Trust
 from thinkscale.scaling.knowledge import Knowledge
-from thinkscale.scaling.occupancy import InFlight, Need, Projection
+from thinkscale.scaling.occupancy import InFlight, Need, Projection, Promise
 from thinkscale.scaling.state import State
 from thinkscale.scaling.supply import Supply
 
@@ -79,10 +79,17 @@ def ask(
         )
     numbers = _counts(signals) | known.numbers()
     serving = supply.serving(state.cordon)
-    need, words = _need(state, signals, known, fresh=evidence.trust is Trust.FRESH)
+    fresh = evidence.trust is Trust.FRESH
+    need, words = _need(state, intent, signals, known, fresh=fresh)
     numbers["projected_in_flight"] = need.ahead.mean
+    # The margin multiplies; where it starts it must not lessen what the objectives ask for.
+    promised = need.punctual / margin.START
     occupied = _Wish(
-        name="occupancy", reason=Reason.OCCUPANCY, up=need.up, down=need.down, because=words
+        name="occupancy",
+        reason=Reason.OCCUPANCY,
+        up=max(need.up, promised),
+        down=max(need.down, promised),
+        because=words,
     )
     rate = known.arrivals_per_second or 0.0
     piled = backlog.piled_up(waiting(signals), rate, slack_seconds(intent.objectives))
@@ -122,7 +129,7 @@ def in_flight(signals: MergedSignals) -> InFlight:
 
 
 def _need(
-    state: State, signals: MergedSignals, known: Knowledge, *, fresh: bool
+    state: State, intent: Intent, signals: MergedSignals, known: Knowledge, *, fresh: bool
 ) -> tuple[Need, str]:
     """By projection; as long as nothing is known to project with, by what is in flight now."""
     total = signals.phases.in_flight
@@ -142,6 +149,8 @@ def _need(
         [rate or 0.0 for rate in rates],
         known.horizon_seconds,
         state.arrivals.dispersion,
+        arrivals.relative_variance(state.arrivals),
+        _promise(intent),
     )
     if total == 0 and found.ahead.mean < NOBODY:
         return Need(up=0.0, down=0.0, ahead=found.ahead), words
@@ -149,6 +158,15 @@ def _need(
     if expected != total:
         words += f", {expected} expected in {known.horizon_seconds:.0f} s,"
     return found, words
+
+
+def _promise(intent: Intent) -> Promise | None:
+    """None: no objective says how long anybody may wait."""
+    slack = slack_seconds(intent.objectives)
+    if slack is None:
+        return None
+    strictest = max(o.objective for o in intent.objectives if o.indicator in WAITING)
+    return Promise(slack_seconds=slack, objective=strictest)
 
 
 def _backlog(
@@ -163,11 +181,14 @@ def _backlog(
     piled: bool,
 ) -> _Wish:
     point = known.point
-    if not known.thinking.known or point.token_seconds is None:
-        words = "no thought was measured yet"
+    if not known.outputs.known or point.token_seconds is None:
+        words = "no token was measured yet"
         return _Wish(name="backlog", reason=Reason.BACKLOG, up=None, down=None, because=words)
     phases = signals.phases
+    # A model that never thinks has no thinking to do, and its queue must drain all the same.
     tokens = known.thinking.backlog_tokens(signals.thinking_ages, phases.queued)
+    if not known.thinking.known:
+        tokens = 0.0
     numbers["backlog_tokens"] = tokens
     words = f"a thinking backlog of {tokens:.0f} tokens"
     drain = backlog.seconds(tokens, serving, phases.answering, point)

@@ -6,11 +6,16 @@ each survives is a matter of the lengths alone, as long as the fleet is large en
 
 There are two wishes. The one to grow looks at the horizon; the one to shrink must hold now, halfway
 and at the horizon, with more safety: a size between the two is kept.
+
+How much safety the objectives themselves ask for is a third number: so many replicas that no more
+are late than half of those who may be, where waiting within the slack is not being late. A large
+fleet with a long slack has that anyway; a small one, or one with a short slack, has not.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 from thinkscale.scaling.capacity import Design
@@ -18,6 +23,10 @@ from thinkscale.scaling.survival import Survival, middle
 
 GROW_SIGMAS: Final = 1.0
 SHRINK_SIGMAS: Final = 1.4
+LATE_SHARE: Final = 0.5
+"""Of those whom the objective lets be late, the share that chance alone may take."""
+MOST_WAITING: Final = 0.5
+"""Share of those in flight that the slack may be worth: a queue longer than that is no buffer."""
 MOST_HYSTERESIS: Final = 0.5
 HYSTERESIS_SHARE: Final = 0.1
 """Of the replicas needed: under five, the dead zone about a whole number shrinks with the fleet."""
@@ -67,11 +76,13 @@ def project(
     arrivals_per_second: float,
     ahead_seconds: float,
     dispersion: float,
+    rate_variance: float = 0.0,
 ) -> Projection:
-    """In flight after `ahead_seconds`.
+    """In flight after `ahead_seconds`. `rate_variance`: of the rate, relative to its square.
 
     A hazard of 1/300 per token at 30 ms each, so e-folding in 9 s: of 10 running 10·e^(-9/9) = 3.7
-    are left, and of 2 arrivals a second 2·.03·300·(1 - 1/e) = 11.4 are there: 15.1.
+    are left, and of 2 arrivals a second 2·.03·300·(1 - 1/e) = 11.4 are there: 15.1. If the rate is
+    known from 100 arrivals, its relative variance of .01 adds 11.4²·.01 = 1.3 to the variance.
     """
     tokens = ahead_seconds / token_seconds
     new = outputs.survives(0.0, tokens)
@@ -86,7 +97,26 @@ def project(
         mean += in_flight.unknown * stays
         variance += in_flight.unknown * stays * (1 - stays)
     come = arrivals_per_second * token_seconds * outputs.mean_within(tokens)
-    return Projection(mean=mean + come, variance=variance + max(1.0, dispersion) * come)
+    variance += max(1.0, dispersion) * come + rate_variance * come**2
+    return Projection(mean=mean + come, variance=variance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What the strictest of the waiting objectives says."""
+
+    slack_seconds: float
+    objective: float
+
+    def room(self, ahead: Projection, arrivals_per_second: float) -> float:
+        """Seats with which few enough are late; those who wait within the slack need none.
+
+        99 % within 3 s, 4 a second, 183 in flight with a variance of 183: half of 1 % is 2.58
+        sigma, 35, and 12 may wait: 206.
+        """
+        sigmas = NormalDist().inv_cdf(1.0 - LATE_SHARE * (1.0 - self.objective))
+        may_wait = min(arrivals_per_second * self.slack_seconds, MOST_WAITING * ahead.mean)
+        return ahead.bound(sigmas) - may_wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +126,8 @@ class Need:
     up: float
     down: float
     ahead: Projection
+    punctual: float = 0.0
+    """So that few enough are late by chance."""
 
 
 def need(
@@ -105,20 +137,26 @@ def need(
     arrivals_per_second: Sequence[float],
     horizon_seconds: float,
     dispersion: float,
+    rate_variance: float = 0.0,
+    promise: Promise | None = None,
 ) -> Need:
-    """The two wishes; arrivals as forecast for now, halfway and the horizon.
+    """The wishes; arrivals as forecast for now, halfway and the horizon.
 
     `point.token_seconds` must be known. 15 expected at the horizon with a variance of 16 on
     replicas of 8: (15 + 4)/8 = 2.4 to grow.
     """
     assert point.token_seconds is not None
+    seconds = point.token_seconds
     now, half, ahead = (
-        project(in_flight, outputs, point.token_seconds, rate, horizon_seconds * share, dispersion)
+        project(
+            in_flight, outputs, seconds, rate, horizon_seconds * share, dispersion, rate_variance
+        )
         for rate, share in zip(arrivals_per_second, (0.0, 0.5, 1.0), strict=True)
     )
     up = ahead.bound(GROW_SIGMAS) / point.batch
     down = max(p.bound(SHRINK_SIGMAS) for p in (now, half, ahead)) / point.batch
-    return Need(up=up, down=max(up, down), ahead=ahead)
+    room = promise.room(ahead, arrivals_per_second[-1]) if promise else 0.0
+    return Need(up=up, down=max(up, down), ahead=ahead, punctual=max(0.0, room / point.batch))
 
 
 def hysteresis(replicas: float) -> float:

@@ -21,6 +21,10 @@ PSEUDO_EVENTS: Final = 3.0
 SLOW_PSEUDO_EVENTS: Final = 1.0
 ENOUGH_ENDS: Final = 8
 """With fewer ends, the mean is too uncertain to extrapolate with."""
+ENOUGH_SEEN: Final = 0.6
+"""Share of the mean that must lie within ages that were reached. When the first 140 requests have
+run for 20 s and eight have ended, nearly all of the mean is a guess about ages nobody has reached.
+"""
 LONGEST_TOKENS: Final = AGE_EDGES_TOKENS[-1]
 """Nothing is expected beyond it when no budget bounds the length."""
 RATIOS: Final = (0.2, 5.0)
@@ -40,11 +44,11 @@ class Survival:
     )  # fmt: skip
 
     def __init__(self, table: Table, max_tokens: float | None, stretch: float = 1.0) -> None:
-        """Build it; `known`: some exposure was seen; `certain`: enough of it ended. `stretch`: all
-        lengths are taken to be so many times as long (a trend).
+        """Build it; `known`: some exposure was seen; `certain`: enough of it ended, at ages that
+        say something of the mean. `stretch`: all lengths are taken to be so many times as long (a
+        trend).
         """
         self.known = sum(table.exposure_tokens) > 0
-        self.certain = sum(table.ends) >= ENOUGH_ENDS
         self.stretch = stretch
         self.bound = min(
             float(LONGEST_TOKENS), LONGEST_TOKENS if max_tokens is None else max_tokens
@@ -54,6 +58,8 @@ class Survival:
         hazards = _hazards(table)
         self._hazards = [hazards[j] / stretch for j in range(len(edges))]
         self._integrate()
+        reached = self.mean_within(_oldest(table) * stretch)
+        self.certain = sum(table.ends) >= ENOUGH_ENDS and reached >= ENOUGH_SEEN * self.mean
 
     def _integrate(self) -> None:
         risk, alive, i0, i1 = 0.0, 1.0, 0.0, 0.0
@@ -151,6 +157,12 @@ def middle(age_bin: int) -> float:
     left = AGE_EDGES_TOKENS[age_bin]
     right = AGE_EDGES_TOKENS[age_bin + 1] if age_bin + 1 < len(AGE_EDGES_TOKENS) else left
     return (left + right) / 2
+
+
+def _oldest(table: Table) -> int:
+    """The end of the last age bin that somebody was in."""
+    seen = [j for j, tokens in enumerate(table.slow_exposure_tokens) if tokens > 0]
+    return AGE_EDGES_TOKENS[min(seen[-1] + 1, len(AGE_EDGES_TOKENS) - 1)] if seen else 0
 
 
 def _hazards(table: Table) -> list[float]:

@@ -39,6 +39,14 @@ def test_the_rate_is_what_came_over_the_time_both_discounted():
     assert arrivals.rate(Arrivals(at=0.0, open=(5.0, 40.0))) is None
 
 
+def test_how_well_a_rate_is_known_is_a_matter_of_how_many_came():
+    known = Arrivals(at=0.0, base_seconds=50.0, base_count=300.0, samples=((15.0, 100.0),))
+    assert arrivals.relative_variance(known) == pytest.approx(1 / 400)
+    clumped = Arrivals(at=0.0, base_seconds=50.0, base_count=400.0, dispersion=4.0)
+    assert arrivals.relative_variance(clumped) == pytest.approx(1 / 100)
+    assert arrivals.relative_variance(Arrivals()) == 1.0
+
+
 def test_a_steady_rate_is_known_to_a_few_percent():
     _, seen = fed([(3600.0, 8.0)], seed=3)
     late = seen[60:]

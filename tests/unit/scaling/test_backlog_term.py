@@ -1,8 +1,11 @@
 """The thinking backlog as a term of its own: work instead of counts."""
 
+from dataclasses import replace
+
 from tests.unit.scaling.builders import FIRST_ANSWER, make_intent, make_signals
 from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Reason, Term
+from thinkscale.model.signals import LifeTableCounts
 
 
 def _term(terms: tuple[Term, ...], name: str) -> Term:
@@ -32,6 +35,16 @@ def test_a_queue_worth_more_than_the_slack_asks_for_what_drains_it_in_time():
     assert decision.reason is Reason.BACKLOG
     assert "100 waiting" in decision.message
     assert decision.message.endswith("replicas would do")
+
+
+def test_the_queue_of_a_model_that_never_thinks_asks_for_what_drains_it_too():
+    story = Story(make_intent(high=64))
+    for second, changes in ((0, {}), (15, {}), (30, {"queued": 100, "held": 100})):
+        answering = make_signals(answering=8 if changes else 4, **changes)
+        decision = story.tick(second, 1, replace(answering, life_table=LifeTableCounts()))
+    assert decision.numbers["backlog_tokens"] == 0
+    assert 4 <= (_term(decision.terms, "backlog").wish or 0) <= 8
+    assert decision.reason is Reason.BACKLOG
 
 
 def test_a_short_queue_is_normal_and_asks_for_nothing():

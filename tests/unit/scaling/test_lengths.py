@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.scaling.builders import make_signals
 from tests.unit.scaling.tables import exactly, memoryless, table
-from thinkscale.model.ages import BINS, bin_of
+from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS, bin_of
 from thinkscale.scaling import length_trend, life_table
 from thinkscale.scaling.length_trend import LengthTrend
 from thinkscale.scaling.life_table import Lengths, Table
@@ -72,6 +72,20 @@ def test_a_budget_of_nothing_leaves_nothing_to_think():
     assert lengths.backlog_tokens((0,) * 45, 7) == 0.0
     assert not lengths.known
     assert not lengths.certain
+
+
+def test_ends_at_the_youngest_ages_alone_say_nothing_of_the_mean():
+    """A hundred and forty began 20 s ago and eight have ended: nobody has been old yet."""
+    exposure = tuple(100_000.0 if edge < 500 else 0.0 for edge in AGE_EDGES_TOKENS)
+    ends = tuple(2.0 if 100 < edge < 500 else 0.0 for edge in AGE_EDGES_TOKENS)
+    young = Table(
+        exposure_tokens=exposure, ends=ends, slow_exposure_tokens=exposure, slow_ends=ends
+    )
+    assert sum(ends) >= 8
+    assert Survival(young, None).known
+    assert not Survival(young, None).certain
+    assert Survival(young, 600).certain  # a budget bounds what is not known
+    assert memoryless(300).certain
 
 
 def test_the_moments_agree_with_a_million_draws_of_a_heavy_tail():

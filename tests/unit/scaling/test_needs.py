@@ -11,7 +11,7 @@ from thinkscale.model.ages import BINS
 from thinkscale.scaling import backlog, occupancy
 from thinkscale.scaling.backlog import Fluid, Saturation
 from thinkscale.scaling.capacity import Design
-from thinkscale.scaling.occupancy import InFlight, Projection
+from thinkscale.scaling.occupancy import InFlight, Projection, Promise
 
 POINT = Design(batch=8.0, token_seconds=0.03, request_tokens=300.0)
 
@@ -67,6 +67,38 @@ def test_the_share_of_late_ones_is_a_normal_tail():
     assert Projection(mean=3.0, variance=0.0).late_share(4.0) == 0.0
 
 
+def test_a_rate_that_is_hardly_known_makes_the_future_wider():
+    sure = occupancy.project(aged(0), memoryless(300), 0.03, 2.0, 9.0, 1.0)
+    unsure = occupancy.project(aged(0), memoryless(300), 0.03, 2.0, 9.0, 1.0, rate_variance=0.01)
+    assert unsure.mean == sure.mean
+    assert unsure.variance - sure.variance == pytest.approx(0.01 * 11.4**2, rel=0.01)
+
+
+def test_so_much_room_that_few_are_late_when_waiting_within_the_slack_is_not():
+    ahead = Projection(mean=183.0, variance=183.0)
+    assert Promise(slack_seconds=3.0, objective=0.99).room(ahead, 4.0) == pytest.approx(
+        205.8, 0.001
+    )
+    lax = Promise(slack_seconds=3.0, objective=0.9).room(ahead, 4.0)
+    assert lax == pytest.approx(183 + 1.645 * 183**0.5 - 12, rel=0.001)
+    # A slack of minutes is a buffer for half of those in flight at most.
+    patient = Promise(slack_seconds=600.0, objective=0.99).room(ahead, 4.0)
+    assert patient == pytest.approx(183 / 2 + 2.576 * 183**0.5, rel=0.001)
+
+
+def test_a_short_slack_asks_for_more_than_a_long_one_and_no_promise_for_nothing():
+    def punctual(promise: Promise | None) -> float:
+        rates = (2.0,) * 3
+        return occupancy.need(
+            aged(10), memoryless(300), POINT, rates, 60.0, 1.0, promise=promise
+        ).punctual
+
+    short = punctual(Promise(slack_seconds=1.0, objective=0.99))
+    long = punctual(Promise(slack_seconds=4.0, objective=0.99))
+    assert short - long == pytest.approx(3.0 * 2.0 / 8)
+    assert punctual(None) == 0.0
+
+
 def test_half_a_replica_is_not_worth_one_in_a_large_fleet_and_is_in_a_small_one():
     assert occupancy.to_grow_to(12.4) == 12
     assert occupancy.to_grow_to(12.6) == 13
@@ -91,13 +123,16 @@ def test_half_a_replica_is_not_worth_one_in_a_large_fleet_and_is_in_a_small_one(
     faster=st.floats(0, 5),
     mean=st.floats(50, 4000),
     ahead=st.floats(10, 500),
+    slack=st.floats(0.1, 100),
 )
-def test_more_work_never_asks_for_fewer(counts, more, queued, rate, faster, mean, ahead):
+def test_more_work_never_asks_for_fewer(counts, more, queued, rate, faster, mean, ahead, slack):
     lengths = memoryless(mean, 8192)
+
+    promise = Promise(slack_seconds=slack, objective=0.99)
 
     def up(ages: list[int], waiting: int, arrivals: float) -> float:
         flight = InFlight(output_ages=ages, queued=waiting)
-        found = occupancy.need(flight, lengths, POINT, (arrivals,) * 3, ahead, 1.0)
+        found = occupancy.need(flight, lengths, POINT, (arrivals,) * 3, ahead, 1.0, promise=promise)
         assert found.down >= found.up
         return found.ahead.mean
 
