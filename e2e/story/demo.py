@@ -122,7 +122,7 @@ def tell(
     with ExitStack() as stack:
         watches = Watches(place.kubectl_command, place.namespace).start()
         stack.callback(watches.stop)
-        with progress.step("kubectl apply -f examples/demo/service.yaml; first replica starts"):
+        with progress.step("kubectl apply -f examples/demo/service.yaml; first replicas start"):
             place.cluster.apply(manifest, "-n", place.namespace)
             eventually(lambda: watches.ready(NAME), READY_SECONDS, "ReasoningService demo is Ready")
         url = stack.enter_context(reachable(place, NAME, directory))
@@ -140,7 +140,7 @@ def tell(
         sampler = Sampler(watches, [NAME], run.now).start()
         stack.callback(sampler.stop)
         lag = stack.enter_context(LagWatch(watches)) if place.local else None
-        watch(console, run, sampler, slos, commands)
+        watch(console, run, sampler, slos, commands, manifest["spec"]["scaling"]["minReplicas"])
         samples = sampler.series[NAME]
         summary = summarize(
             run.outcomes(), samples, slos, setup_seconds=setup_seconds, run_seconds=run.now()
@@ -158,6 +158,7 @@ def watch(
     sampler: Sampler,
     slos: Sequence[Slo],
     commands: Sequence[str],
+    fewest: int,
 ) -> None:
     """Show the run until the traffic is over and the fleet is back at its minimum."""
     back_since: list[float] = []
@@ -166,7 +167,7 @@ def watch(
         if run.now() > STORY_SECONDS:
             return True
         newest = sampler.newest().get(NAME)
-        if not run.finished() or newest is None or newest.pods > 1 or newest.desired > 1:
+        if not run.finished() or newest is None or max(newest.pods, newest.desired) > fewest:
             back_since.clear()
             return False
         back_since.append(run.now())
