@@ -85,7 +85,7 @@ class Api:
         if config is None:
             return refusal("The gateway has no configuration yet.", "Service Unavailable", 503)
         try:
-            parsed = parse(route, await request.read(), config.model)
+            parsed = parse(route, await request.read(), config)
         except BadRequest as error:
             self._gateway.ledger.totals.refused += 1
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"

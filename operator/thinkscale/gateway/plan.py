@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from thinkscale.engines.dialect import Tags
 from thinkscale.gateway.budget import BudgetMachine
-from thinkscale.gateway.request import ClientRequest, declared_budget
+from thinkscale.gateway.request import ClientRequest
 from thinkscale.model.gateway_config import GatewayConfig
 
 
@@ -89,10 +89,11 @@ def plan_budget(
     engine_has_native: bool,
 ) -> BudgetPlan:
     """Plan for this request at this engine."""
-    limit = declared_budget(request.asked_budget, config)
+    granted = request.grant
+    limit = granted.limit
     forceable = request.streamable and not request.uncontinuable and bool(tags.closing_ids)
     extendable = forceable and tags.close_id is not None and bool(tags.nudge_ids)
-    minimum = config.min_tokens if extendable else 0
+    minimum = granted.minimum if extendable else 0
     stops = config.on_exhausted == "Stop" and request.judgeable
     # A native budget ends the thought with an answer, and one token early.
     ill_suited = stops or (minimum > 0 and limit == minimum)

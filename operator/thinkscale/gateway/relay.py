@@ -114,6 +114,8 @@ class Relay:
         is_open = exchange is not None and exchange.began and not self._thought_over
         if replica is None or not is_open or self._lowered or not budget.closable:
             return None
+        if budget.thinking < self._request.grant.floor:
+            return None
         return Thought(self, replica, budget.thinking)
 
     def close_thought(self, limit: int) -> None:
@@ -238,7 +240,8 @@ class Relay:
     def _answer_headers(self, replica: Replica) -> dict[str, str]:
         stripped = self._request.stripped
         told = {"x-thinkscale-stripped": ", ".join(stripped)} if stripped else {}
-        return {**self._told, **told, "x-thinkscale-replica": replica.name}
+        granted = self._request.grant.headers()
+        return {**granted, **self._told, **told, "x-thinkscale-replica": replica.name}
 
     def _watch(self) -> None:
         began = self.exchange is not None and self.exchange.began

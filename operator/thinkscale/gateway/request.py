@@ -2,8 +2,7 @@
 
 Sans-I/O. Reserved fields are taken out before anything reaches an engine: SGLang's
 `custom_logit_processor` is a pickle, hence remote code execution; priorities, KV transfer and extra
-sampler arguments are the operator's business. Budget fields of every spelling become one number,
-clamped by what the resource declares, and never under the minimum.
+sampler arguments are the operator's business. How much it may think is `wish`'s affair.
 """
 
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from thinkscale.engines.dialect import Route
+from thinkscale.gateway.wish import BadWish, Grant, grant, instruct, take_wish
 from thinkscale.model.gateway_config import GatewayConfig
 
 RESERVED_FIELDS: Final = (
@@ -54,7 +54,8 @@ class ClientRequest:
     wants_usage: bool
     wants_running_usage: bool
     wants_ids: bool
-    asked_budget: int | None
+    grant: Grant
+    """How much it may think."""
     max_tokens: int | None
     stripped: tuple[str, ...]
     uncontinuable: str
@@ -65,7 +66,7 @@ class ClientRequest:
     """Its stream shows the thought and the answer of one choice, so it can be ended at a token."""
 
 
-def parse(route: Route, data: bytes, model: str) -> ClientRequest:
+def parse(route: Route, data: bytes, config: GatewayConfig) -> ClientRequest:
     """Parse a body. Raises `BadRequest`."""
     try:
         body = orjson.loads(data)
@@ -74,7 +75,7 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
     asked_model = body.get("model")
-    if asked_model is not None and asked_model != model:
+    if asked_model is not None and asked_model != config.model:
         raise BadRequest(f"The model `{asked_model}` does not exist.", param="model", status=404)
     stripped = tuple(name for name in RESERVED_FIELDS if name in body)
     for name in stripped:
@@ -82,7 +83,7 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
         body["prompt"] = prompt[0]  # one prompt, however it is wrapped
-    asked = _take_budget(body)
+    granted = _settle(route, body, config)
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}
     streamable = not _unstreamable(body)
@@ -93,7 +94,7 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
         wants_usage=body.get("stream") is not True or bool(options.get("include_usage")),
         wants_running_usage=bool(options.get("continuous_usage_stats")),
         wants_ids=body.get("return_token_ids") is True,
-        asked_budget=asked,
+        grant=granted,
         max_tokens=_smallest(body.get("max_completion_tokens"), body.get("max_tokens")),
         stripped=stripped,
         uncontinuable=_uncontinuable(route, body),
@@ -102,46 +103,20 @@ def parse(route: Route, data: bytes, model: str) -> ClientRequest:
     )
 
 
-def declared_budget(asked: int | None, config: GatewayConfig) -> int | None:
-    """Thinking tokens that client and resource allow to one request; None: not bounded.
-
-    With maxTokens 16,384 and default 8,192 a request that says nothing has 8,192, one that asks for
-    2,000 has 2,000, and one that asks for 20,000 has 16,384.
-    """
-    wished = asked if asked is not None else config.default_max_tokens
-    limit = _smallest(wished, config.max_tokens)
-    return None if limit is None else max(limit, config.min_tokens)
+def _settle(route: Route, body: dict[str, Any], config: GatewayConfig) -> Grant:
+    try:
+        wish = take_wish(body)
+        granted = grant(wish, config)
+    except BadWish as wrong:
+        raise BadRequest(wrong.message, param=wrong.param) from wrong
+    if route is Route.CHAT:
+        instruct(body, wish, granted)
+    return granted
 
 
 def _smallest(*values: Any) -> int | None:
     numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     return min(numbers) if numbers else None
-
-
-def _take_budget(body: dict[str, Any]) -> int | None:
-    asked: list[int] = []
-    for name in ("thinking_token_budget", "max_thinking_tokens"):
-        if name in body:
-            _note_budget(asked, body.pop(name), name)
-    for name, key in (("reasoning", "max_tokens"), ("thinking", "budget_tokens")):
-        holder = body.get(name)
-        if not isinstance(holder, dict) or key not in holder:
-            continue
-        _note_budget(asked, holder[key], f"{name}.{key}")
-        rest = {field: value for field, value in holder.items() if field != key}
-        if rest and rest != {"type": "enabled"}:
-            body[name] = rest
-        else:
-            del body[name]
-    return min(asked) if asked else None
-
-
-def _note_budget(asked: list[int], value: Any, name: str) -> None:
-    if value is None or value == -1:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadRequest(f"{name} must be a whole number of tokens, 0 or more", param=name)
-    asked.append(value)
 
 
 def _uncontinuable(route: Route, body: Mapping[str, Any]) -> str:

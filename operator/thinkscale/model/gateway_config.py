@@ -20,6 +20,19 @@ class SloConfig(Wire):
     per_token_seconds: float = 0.0
 
 
+class TierConfig(Wire):
+    """A way of thinking that requests choose by an effort, or by its name."""
+
+    name: str
+    efforts: tuple[str, ...] = ()
+    """As clients spell them: `minimal`, `low`, `medium`, `high`, `xhigh`, `max`."""
+    max_tokens: int
+    min_tokens: int = 0
+    """With the service's minimum, the larger of the two."""
+    floor_tokens: int = 0
+    """Under load no thought of this tier is closed before this age, whatever the directive says."""
+
+
 class GatewayConfig(Wire):
     """The gateway's configuration; every field takes effect on the next request."""
 
@@ -33,6 +46,9 @@ class GatewayConfig(Wire):
     max_tokens: int | None = None
     default_max_tokens: int | None = None
     """The thinking budget of a request that says nothing; None: the maximum."""
+    tiers: tuple[TierConfig, ...] = ()
+    default_tier: str | None = None
+    """The tier of a request that says nothing; None: no tier, and `default_max_tokens`."""
     on_exhausted: str = "Answer"
     """Answer: close the thinking, the answer still comes. Stop: end with finish_reason `length`."""
     answer_max_tokens: int | None = None

@@ -15,6 +15,9 @@ from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.exchange import Exchange
 from thinkscale.gateway.request import parse
 from thinkscale.gateway.sse import SseParser
+from thinkscale.model.gateway_config import GatewayConfig
+
+CONFIG = GatewayConfig(service="n/s", model="m", seats_per_replica=1)
 
 OPEN, CLOSE, EOS = 3, 4, 2
 WORDS = {OPEN: "<think>", CLOSE: "</think>", EOS: "", 5: "\n", 6: "\n\n", 7: "\nWait,"}
@@ -96,7 +99,7 @@ def told(stream: bytes) -> tuple[str, str, list[str], list[dict[str, Any]]]:
 def exchange_of(route: Route, *, limit: int | None, minimum: int = 0) -> Exchange:
     body = {"stream": True, "stream_options": {"include_usage": True}, "prompt": "x"}
     return Exchange(
-        parse(route, json.dumps(body).encode(), "m"),
+        parse(route, json.dumps(body).encode(), CONFIG),
         BudgetMachine(limit=limit, minimum=minimum),
         TAGS,
         model="m",
@@ -218,7 +221,7 @@ def test_a_thought_that_is_nudged_on_reads_as_one_stream(
 def test_the_answer_maximum_cuts_inside_a_chunk() -> None:
     body = {"stream": True, "stream_options": {"include_usage": True}}
     exchange = Exchange(
-        parse(Route.CHAT, json.dumps(body).encode(), "m"),
+        parse(Route.CHAT, json.dumps(body).encode(), CONFIG),
         BudgetMachine(limit=None, answer_limit=3),
         TAGS,
         model="m",
