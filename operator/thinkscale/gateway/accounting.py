@@ -24,7 +24,7 @@ class Basis(StrEnum):
 class TokenAccount:
     """The running counts of one request, over all its stages."""
 
-    __slots__ = ("answer", "basis", "control", "prompt", "thinking")
+    __slots__ = ("answer", "basis", "control", "is_exact", "prompt", "thinking")
 
     def __init__(self) -> None:
         self.prompt = 0
@@ -32,6 +32,8 @@ class TokenAccount:
         self.control = 0
         self.answer = 0
         self.basis = Basis.IDS
+        self.is_exact = True
+        """Thinking was counted by ids, or told by the engine."""
 
     @property
     def completion(self) -> int:
@@ -48,6 +50,7 @@ class TokenAccount:
         thinking, answer = measure(parts)
         if thinking or answer:
             self.basis = Basis.ESTIMATE
+            self.is_exact = False
             self.thinking += thinking
             self.answer += answer
 
@@ -59,6 +62,7 @@ class TokenAccount:
             return
         details = usage.get("completion_tokens_details") or {}
         reasoning = details.get("reasoning_tokens") or usage.get("reasoning_tokens")
+        self.is_exact = bool(reasoning)
         if not reasoning:
             seen = self.thinking + self.answer
             reasoning = round(completion * self.thinking / seen) if seen else 0

@@ -4,12 +4,15 @@ Sans-I/O, in tokens. A thought is cut when a thinking token *beyond* the limit a
 end exactly at the limit still counts as one (and an engine that holds its native budget is never
 cut by us). A brown-out may lower the limit while the request runs; a thought that is already longer
 is cut at the next token, unless it ends with it by itself. A natural end below the minimum is taken
-back a bounded number of times: a model that insists is let go.
+back a bounded number of times: a model that insists is let go. What went past a native budget is
+told on (`violated`, and how as soon as it can be said); see `verify`.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from thinkscale.gateway.verify import Violation, violation_of
 
 MAX_NUDGES: Final = 4
 NATIVE_SLACK_TOKENS: Final = 1
@@ -46,6 +49,9 @@ class BudgetMachine:
         "_answer_limit",
         "_can_extend",
         "_can_force",
+        "_counts",
+        "_excess",
+        "_nudge_tokens",
         "_stops",
         "answer",
         "cut",
@@ -58,6 +64,7 @@ class BudgetMachine:
         "nudges",
         "thinking",
         "violated",
+        "violation",
     )
 
     def __init__(
@@ -70,10 +77,12 @@ class BudgetMachine:
         can_force: bool = True,
         can_extend: bool = True,
         stops: bool = False,
+        nudge_tokens: int = 0,
     ) -> None:
         """`native`: the budget that was sent to the engine. `can_force`: a continuation can carry
         this request; `can_extend`: and the closing tag is one token. `stops`: an exhausted thought
-        ends the request, which takes no continuation.
+        ends the request, which takes no continuation. `nudge_tokens`: what extending a thought adds
+        to it.
         """
         self.limit = limit
         self.declared = limit
@@ -89,11 +98,16 @@ class BudgetMachine:
         self.cut_by_load = False
         """It was ended by us where the declared budget would have let it go on."""
         self.violated = False
-        """The engine had a native budget and went past it."""
+        """The engine had a native budget and broke it."""
+        self.violation: Violation | None = None
+        """How; None: not known yet."""
         self._answer_limit = answer_limit
         self._can_force = can_force
         self._can_extend = can_extend
+        self._counts = True
+        self._excess = 0
         self._stops = stops
+        self._nudge_tokens = nudge_tokens
 
     @property
     def can_cut(self) -> bool:
@@ -122,6 +136,11 @@ class BudgetMachine:
         self._can_force = self._can_extend = False
         self._answer_limit = None
 
+    def estimate_only(self) -> None:
+        """Tokens are not counted here but estimated, which proves nothing against an engine."""
+        self.observe_only()
+        self._counts = False
+
     @property
     def withheld_tokens(self) -> int:
         """What the declared budget would still have allowed to a thought cut by load."""
@@ -145,8 +164,8 @@ class BudgetMachine:
     def _judge_thought(self, thinking: int, *, closed: bool, finished: bool) -> Verdict:
         length = self.thinking + thinking
         over = self.limit is not None and length > self.limit
-        if over and self.native is not None:
-            self.violated = self.violated or length > self.native
+        if over and self.native is not None and self._counts:
+            self._check(length - self.native, closed=closed)
         declared_allows = self.declared is None or length <= self.declared
         if over and self.can_cut and not (closed and declared_allows):
             keep = max(0, (self.limit or 0) - self.thinking)
@@ -157,14 +176,54 @@ class BudgetMachine:
         self.thinking += thinking
         if not (closed or (finished and self.thinking > 0)):
             return PASS
-        if self._can_extend and self.thinking < self.minimum and self.nudges < MAX_NUDGES:
+        if self._may_extend():
             self.nudges += 1
+            self.disarm()
             return Verdict(Action.EXTEND, thinking)
         if self.native is not None and self.thinking >= self.native - NATIVE_SLACK_TOKENS:
             self.cut = True
         else:
             self.ended = True
         return PASS
+
+    def _may_extend(self) -> bool:
+        """The thought is too short, and the nudge fits below the maximum."""
+        fits = self.limit is None or self.thinking + self._nudge_tokens <= self.limit
+        too_short = self.thinking < self.minimum and self.nudges < MAX_NUDGES
+        return self._can_extend and too_short and fits
+
+    def _check(self, excess: int, *, closed: bool) -> None:
+        """So many tokens beyond the native budget; `closed`: with them the thought ends."""
+        if excess > 0:
+            self.violated, self._excess = True, excess
+            self.violation = self.violation or violation_of(excess, closed=closed)
+
+    def beyond_cut(self, tokens: int, *, closed: bool) -> None:
+        """So many more the engine went on to think behind our cut."""
+        self._check(self._excess + tokens, closed=closed)
+
+    def intruded(self) -> None:
+        """The end-of-thinking tag has come once more, in the answer."""
+        if self.native is not None:
+            self.violated, self.violation = True, Violation.INJECTED
+
+    def conclude(self, thinking: int | None) -> None:
+        """The stream is over, with so many thinking tokens; None: they are not known exactly."""
+        if self.native is not None and thinking is not None:
+            self._check(thinking - self.native, closed=self.ended or self.cut)
+        if self.violated and self.violation is None:
+            self.violation = Violation.IGNORED  # it was not seen to react
+
+    @property
+    def held(self) -> bool:
+        """The engine ended the thought at its native budget, in time."""
+        if self.native is None or self.violated or not self.cut or self.cut_by_load:
+            return False
+        return self.native - NATIVE_SLACK_TOKENS <= self.thinking <= self.native
+
+    def disarm(self) -> None:
+        """What comes from now on was asked for without a native budget."""
+        self.native = None
 
     def inject(self, thinking: int) -> None:
         """The gateway put thinking tokens in itself (a nudge)."""

@@ -5,18 +5,27 @@ events are passed on byte for byte but for what the gateway asked for itself (to
 When a thought must end (or must not end yet), `turn` is set, nothing more is read from that stage,
 and the next stage is a raw continuation on token ids whose text is written into the client's stream
 under the one original id. No byte comes twice and none is lost: what is forwarded and what is fed
-to the engine again are the same tokens.
+to the engine again are the same tokens. So a stage may also go on at another replica when its own
+has failed (`trouble`, or the connection is gone): from the tokens that the client has.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import orjson
 
-from thinkscale.engines.dialect import CLOSING, NUDGE, Chunk, Dialect, Tags, read_chunk
+from thinkscale.engines.dialect import (
+    CLOSING,
+    NUDGE,
+    THINK_CLOSE,
+    Chunk,
+    Dialect,
+    Tags,
+    read_chunk,
+)
 from thinkscale.gateway.accounting import Basis, TokenAccount, measure
 from thinkscale.gateway.budget import Action, BudgetMachine, Verdict
 from thinkscale.gateway.request import ClientRequest
@@ -33,6 +42,8 @@ class Next(Enum):
     """Close the thought and let the answer come."""
     THINK = "think"
     """Let the thought go on."""
+    RESUME = "resume"
+    """Go on from what the client has, in the phase where that is."""
     END = "end"
     """Nothing: finish_reason is `length`."""
 
@@ -54,6 +65,15 @@ class Turn:
     trim: Trim | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """The engine said that it cannot go on, or nothing that can be understood."""
+
+    why: str
+    raw: bytes
+    """Its own words for the client, if nobody else can go on; empty: they are of no use."""
+
+
 class Exchange:
     """The state of one request's stream."""
 
@@ -67,13 +87,19 @@ class Exchange:
         stops_when_exhausted: bool,
         keeps_ids: bool,
     ) -> None:
-        """`keeps_ids`: a continuation may become necessary, so remember what was generated."""
+        """`keeps_ids`: a continuation may become necessary, and can carry this request: remember
+        what was generated.
+        """
         self.account = TokenAccount()
         self.splitter = PhaseSplitter(tags)
         self.turn: Turn | None = None
+        self.trouble: Trouble | None = None
+        """Nothing more is read from this stage."""
         self.finish_reason: str | None = None
         self.error: dict[str, Any] | None = None
         self.done = False
+        self.miscounted = False
+        """The engine's usage tells of more tokens than came, or fewer."""
         self.began = False
         """A token of any kind has come."""
         self.answered = False
@@ -88,7 +114,8 @@ class Exchange:
         self._prompt = array("I")
         self._generated = array("I")
         self._usage: dict[str, Any] | None = None
-        self._rewrites_usage = False
+        self._is_complete = True
+        """All that the client has is among the remembered ids."""
 
     def feed(self, event: SseEvent) -> bytes:
         """What the client gets for this event. Look at `turn`, `done` and `error` afterwards."""
@@ -99,13 +126,21 @@ class Exchange:
             return self._end()
         try:
             payload = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return event.raw
-        chunk = read_chunk(payload)
+            chunk = read_chunk(payload)
+        except (orjson.JSONDecodeError, AttributeError, TypeError):
+            self.trouble = Trouble(why="the model server's stream is garbled", raw=b"")
+            return b""
         if chunk.error is not None:
-            self.error = dict(chunk.error)
-            return event.raw
+            return self._feed_error(chunk.error, event.raw)
         return self._feed_chunk(chunk, event.raw)
+
+    def _feed_error(self, error: Mapping[str, Any], raw: bytes) -> bytes:
+        code = error.get("code")
+        if isinstance(code, int) and 400 <= code < 500:
+            self.error = dict(error)
+            return raw
+        self.trouble = Trouble(why=f"the model server failed: {error.get('message')}", raw=raw)
+        return b""
 
     def _feed_chunk(self, chunk: Chunk, raw: bytes) -> bytes:
         self._shape.adopt(chunk.identity, chunk.created)
@@ -118,8 +153,15 @@ class Exchange:
         if chunk.index != 0:
             self.account.add(Parts(answer_text=chunk.text, thinking_text=chunk.thinking))
             return self._clean(raw)
+        if chunk.finish_reason == "abort":
+            self.trouble = Trouble(why="the model server gave up", raw=self._clean(raw))
+            return b""
         parts = self.splitter.feed(chunk)
         self._shape.spelling = self._shape.spelling or self.splitter.spelling
+        if self._stage == 0 and self._intrudes(chunk, parts):
+            self._budget.intruded()
+            if self.resumable:
+                return self._go_back(parts, chunk)
         verdict = self._judge(chunk, parts)
         if verdict.action is not Action.PASS:
             return self._act(verdict, chunk, parts)
@@ -129,9 +171,11 @@ class Exchange:
         return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
 
     def _judge(self, chunk: Chunk, parts: Parts) -> Verdict:
-        blind = not parts.counted and (parts.thinking_text or parts.answer_text)
-        if blind or (self._keeps_ids and not self._prompt and parts.counted):
-            self._budget.observe_only()  # without ids there is nothing to go on from
+        if not parts.counted and (parts.thinking_text or parts.answer_text):
+            self._is_complete = False
+            self._budget.estimate_only()  # without ids there is nothing to go on from
+        elif self._keeps_ids and not self._prompt and parts.counted:
+            self._budget.observe_only()
         thinking, answer = measure(parts)
         return self._budget.judge(
             thinking,
@@ -148,8 +192,49 @@ class Exchange:
             self.began = True
         if parts.answer or parts.answer_text:
             self.began = self.answered = True
-        if self._keeps_ids and ids and not self.answered:
+        if self._keeps_ids and ids:
             self._generated.extend(ids)
+
+    @property
+    def resumable(self) -> bool:
+        """Another request can go on from what the client has."""
+        return self._keeps_ids and self._is_complete and self.began and bool(self._prompt)
+
+    def resume(self) -> bytes:
+        """Go on elsewhere: `continuation` gives the request, unless `done`."""
+        self.trouble = None
+        self.turn = Turn(next=Next.RESUME)
+        self._budget.disarm()
+        return self.turned()
+
+    def look_beyond(self, events: Sequence[SseEvent]) -> bool:
+        """What the engine goes on to think behind our cut; False: there is no more to learn."""
+        for event in events:
+            if event.data is None or event.data == DONE:
+                continue
+            try:
+                chunk = read_chunk(orjson.loads(event.data))
+            except (orjson.JSONDecodeError, AttributeError, TypeError):
+                return False
+            parts = self.splitter.feed(chunk)
+            self._budget.beyond_cut(parts.thinking, closed=parts.closed)
+            if self._budget.violation is not None or chunk.finish_reason is not None:
+                return False
+        return True
+
+    def _intrudes(self, chunk: Chunk, parts: Parts) -> bool:
+        """The native budget has put its closing tag into the answer."""
+        if parts.counted:
+            return parts.stray_at >= 0 and self._budget.native is not None
+        ahead = self._budget.native is not None and self.answered
+        return ahead and THINK_CLOSE in chunk.text
+
+    def _go_back(self, parts: Parts, chunk: Chunk) -> bytes:
+        """The answer goes on from before the tag, as if it had not been there."""
+        kept = tuple(chunk.token_ids or ())[: parts.stray_at]
+        trim = Trim(ids=kept, text=parts.answer_text, is_thinking=False) if kept else None
+        self.turn = Turn(next=Next.RESUME, trim=trim)
+        return b""
 
     def _act(self, verdict: Verdict, chunk: Chunk, parts: Parts) -> bytes:
         """End this stage: forward what the verdict keeps of the chunk."""
@@ -205,7 +290,7 @@ class Exchange:
             kept = Parts(thinking_text=text, thinking=len(trim.ids), counted=True)
             self._take(kept, trim.ids)
             return self._text(thinking=text, ids=trim.ids)
-        self._take(Parts(answer_text=text, answer=len(trim.ids), counted=True), None)
+        self._take(Parts(answer_text=text, answer=len(trim.ids), counted=True), trim.ids)
         return self._text(answer=text, ids=trim.ids)
 
     def turned(self) -> bytes:
@@ -213,14 +298,17 @@ class Exchange:
         turn, self.turn = self.turn, None
         assert turn is not None
         self._stage += 1
-        self._rewrites_usage = True
+        out = b""
         if turn.next is Next.END:
             return self._end_early()
-        if turn.next is Next.ANSWER:
+        if turn.next is Next.RESUME:
+            # The first stage's bytes were passed on whole, with what the splitter held back.
+            held = self.splitter.held if self._stage > 1 else ""
+            self.splitter = PhaseSplitter(self._tags, self.splitter.phase, held)
+        elif turn.next is Next.ANSWER:
             self._generated.extend(self._tags.closing_ids)
             self.account.control += len(self._tags.closing_ids)
             self.splitter = PhaseSplitter(self._tags, Phase.ANSWERING)
-            out = b""
             if not self._shape.spelling:
                 out = self._text(answer=CLOSING, ids=self._tags.closing_ids)
         else:
@@ -261,6 +349,11 @@ class Exchange:
         if usage is None:
             return self._clean(raw)
         if self._stage == 0:
+            counted = self.account.basis is Basis.IDS and self._request.judgeable
+            self.miscounted = counted and usage.get("completion_tokens") not in (
+                None,
+                self.account.completion,
+            )
             self.account.reconcile(usage)
             self._usage = dict(usage)
             if not self._request.wants_usage:
@@ -282,6 +375,17 @@ class Exchange:
         details = usage.get("completion_tokens_details") or {}
         told = details.get("reasoning_tokens") or 0
         return bool(told) or not self.account.thinking or self.account.basis is not Basis.IDS
+
+    def end(self) -> bytes:
+        """The engine finished and left out the end mark."""
+        return self._end()
+
+    def concede(self) -> bytes:
+        """Nobody can go on: the engine's own words, if they are of use."""
+        trouble, self.trouble = self.trouble, None
+        if trouble is None or not trouble.raw:
+            return b""
+        return trouble.raw + self._end()
 
     def _end(self) -> bytes:
         self.done = True

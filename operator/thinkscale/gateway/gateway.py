@@ -7,6 +7,7 @@ here speaks HTTP. Losing a source changes nothing: it serves with what it knew.
 """
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -19,10 +20,13 @@ from thinkscale.gateway.ledger import Ledger
 from thinkscale.gateway.prompt_size import PromptSize, PromptSizes
 from thinkscale.gateway.routing import Assignment, Replica, Router
 from thinkscale.gateway.sequence import Sequence
+from thinkscale.gateway.verify import RETRY_SECONDS, NativeTrust
 from thinkscale.model.admission import Ceiling, shared
 from thinkscale.model.brownout import Pressure
 from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
+
+logger = logging.getLogger(__name__)
 
 
 class Ticket:
@@ -36,14 +40,19 @@ class Ticket:
 
     @property
     def prompt_tokens(self) -> int:
-        """As far as known."""
-        return self.flight.prompt
+        """As far as known; with what was generated already, if it goes on elsewhere."""
+        return self.flight.tokens
 
 
 class Gateway:
     """One gateway's state."""
 
-    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        native_retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self.name = name
         self.clock = clock
         self.boot_id = uuid.uuid4().hex
@@ -60,8 +69,7 @@ class Gateway:
         """A source told the fleet, be it empty."""
         self.draining = False
         self.leaving = False
-        self.without_native_budget: set[str] = set()
-        """Replicas that said that they were started without native budgets."""
+        self.trust = NativeTrust(native_retry_seconds)
         self.hurry = asyncio.Event()
         """Set when depth jumps: the engines are scraped soon."""
         self.started = clock()
@@ -105,12 +113,12 @@ class Gateway:
     def locate(self, replicas: Iterable[Replica]) -> None:
         """The fleet as the source sees it now."""
         self.located = True
-        if self.router.locate(replicas):
+        if self.router.locate(replicas, self.clock()):
             self.ledger.changes += 1
         self._fleet = frozenset(n for n, r in self.router.replicas.items() if r.ready)
         for gone in self.engines.keys() - self.router.replicas.keys():
             del self.engines[gone]
-        self.without_native_budget &= self.router.replicas.keys()
+        self.trust.keep(self._fleet)
         self.brownout.locate(self.router.replicas)
         self._assign()
         self.touch()
@@ -164,13 +172,24 @@ class Gateway:
         cached = (prompt_tokens - 1) // block * block if block else 0
         self.router.prefills(replica, prompt_tokens - cached, self.clock())
 
-    def away(self, flight: Flight, replica: str) -> None:
-        """A replica refused the connection of a request."""
+    def away(self, flight: Flight, replica: str, *, goes_on: bool) -> None:
+        """A replica refused a request or lost it. `goes_on`: from what its client has."""
         self.router.suspect(replica, self.clock())
         self.ledger.hold(flight)
-        self.ledger.totals.retried += 1
+        self.ledger.totals.retried += not goes_on
         self.leave(flight, replica)
         asyncio.get_running_loop().call_later(1.05, self._assign)
+
+    def failed(self, replica: str) -> None:
+        """A request failed at a replica."""
+        if self.router.failed(replica, self.clock()):
+            self.ledger.totals.ejected += 1
+            logger.warning("Left a failing replica alone replica=%s", replica)
+
+    def succeeded(self, replica: str) -> None:
+        """A replica gave a request its first token."""
+        if self.router.succeeded(replica):
+            logger.info("A replica that failed is back replica=%s", replica)
 
     def _assign(self) -> None:
         for assignment in self.router.assign(self.clock()):

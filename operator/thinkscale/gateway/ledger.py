@@ -14,6 +14,7 @@ from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.histogram import Bins
 from thinkscale.gateway.lifetable import LifeTable
 from thinkscale.gateway.slo import Outcome, answer_pace, is_late, score
+from thinkscale.gateway.verify import Violation
 from thinkscale.model.ages import BINS, bin_of
 from thinkscale.model.gateway_config import SloConfig
 from thinkscale.model.signals import Counters, PhaseCounts, SloCounts
@@ -33,7 +34,7 @@ class BudgetCounts:
     applied: int = 0
     cut: int = 0
     cut_by_load: int = 0
-    violated: int = 0
+    violations: dict[Violation, int] = field(default_factory=lambda: dict.fromkeys(Violation, 0))
     withheld_tokens: int = 0
     extended: int = 0
 
@@ -53,6 +54,13 @@ class Totals:
     answers_begun: int = 0
     arrived_prompt_tokens: int = 0
     retried: int = 0
+    """Sent to a second replica before the client had anything."""
+    resumed: int = 0
+    """Continued on another replica from what the client had."""
+    ejected: int = 0
+    """Times that a replica was left alone because it failed."""
+    miscounted: int = 0
+    """Streams whose tokens are not those that the engine's usage tells of."""
 
 
 @dataclass(slots=True)

@@ -88,8 +88,18 @@ class _Books:
             },
         )
         yield self._counters(
-            "retries", "Requests sent to a second replica.", "reason", {"away": totals.retried}
+            "retries",
+            "Requests sent to another replica: from their beginning, or from what the client had.",
+            "reason",
+            {"away": totals.retried, "resumed": totals.resumed},
         )
+        miscounted = CounterMetricFamily(
+            PREFIX + "miscounted_streams",
+            "Streams whose tokens are not those that the engine's usage tells of.",
+            labels=["service"],
+        )
+        miscounted.add_metric([self._service], totals.miscounted)
+        yield miscounted
 
     def _queue(self) -> Iterator[Metric]:
         router = self._gateway.router
@@ -147,9 +157,19 @@ class _Books:
                 "applied": counts.applied,
                 "cut": counts.cut,
                 "cut_by_load": counts.cut_by_load,
-                "violated": counts.violated,
                 "extended": counts.extended,
             },
+        )
+        yield self._counters(
+            "budget_violations",
+            "Native budgets that an engine broke, by how. The gateway made them good.",
+            "cause",
+            {cause.value: count for cause, count in counts.violations.items()},
+        )
+        yield self._gauge(
+            "replicas_native_budget_doubted",
+            "Replicas whose thinking budgets the gateway holds alone, since they broke one.",
+            len(self._gateway.trust.doubted),
         )
         withheld = CounterMetricFamily(
             PREFIX + "withheld_thinking_tokens",
@@ -171,6 +191,16 @@ class _Books:
         gateway = self._gateway
         serving = gateway.router.serving()
         yield self._gauge("replicas_serving", "Replicas that get new requests.", len(serving))
+        yield self._gauge(
+            "replicas_out",
+            "Ready replicas that get no request since they fail.",
+            len(gateway.router.out(gateway.clock())),
+        )
+        ejections = CounterMetricFamily(
+            PREFIX + "ejections", "Times that a failing replica was left alone.", labels=["service"]
+        )
+        ejections.add_metric([self._service], gateway.ledger.totals.ejected)
+        yield ejections
         backlog = sum(
             gateway.ledger.work(name, gateway.clock()) for name in gateway.router.replicas
         )

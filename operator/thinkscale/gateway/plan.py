@@ -14,6 +14,7 @@ from enum import StrEnum
 from thinkscale.engines.dialect import Tags
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.request import ClientRequest
+from thinkscale.gateway.verify import Standing
 from thinkscale.model.gateway_config import GatewayConfig
 
 
@@ -27,7 +28,7 @@ class Mode(StrEnum):
     NATIVE = "native"
     """The engine alone."""
     OBSERVED = "observed"
-    """Nobody: it is only counted."""
+    """Nobody for certain: it is only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,9 @@ class BudgetPlan:
     """An exhausted thought ends the request."""
     native: int | None
     """What is sent to the engine."""
+    believed: bool
+    """The engine's native budgets have held so far."""
+    nudge_tokens: int
     most_tokens: int | None
     """Thought and answer together, for the engine to hold where the stream cannot be judged."""
 
@@ -53,13 +57,7 @@ class BudgetPlan:
             return Mode.NONE
         if self.forceable or self.stops:
             return Mode.FORCED
-        return Mode.OBSERVED if self.native is None else Mode.NATIVE
-
-    @property
-    def keeps_ids(self) -> bool:
-        """A continuation may become necessary: what was generated must be remembered."""
-        cuts = self.forceable and not self.stops and self.limit is not None
-        return self.minimum > 0 or cuts
+        return Mode.NATIVE if self.native is not None and self.believed else Mode.OBSERVED
 
     def headers(self) -> dict[str, str]:
         """What the client is told."""
@@ -78,6 +76,7 @@ class BudgetPlan:
             can_force=self.forceable,
             can_extend=self.minimum > 0,
             stops=self.stops,
+            nudge_tokens=self.nudge_tokens,
         )
 
 
@@ -86,9 +85,11 @@ def plan_budget(
     config: GatewayConfig,
     tags: Tags,
     *,
-    engine_has_native: bool,
+    standing: Standing,
 ) -> BudgetPlan:
-    """Plan for this request at this engine."""
+    """Plan for this request at this engine, whose native budgets have this standing. One that is
+    doubted is still sent where nothing else could hold the budget.
+    """
     granted = request.grant
     limit = granted.limit
     forceable = request.streamable and not request.uncontinuable and bool(tags.closing_ids)
@@ -97,6 +98,7 @@ def plan_budget(
     stops = config.on_exhausted == "Stop" and request.judgeable
     # A native budget ends the thought with an answer, and one token early.
     ill_suited = stops or (minimum > 0 and limit == minimum)
+    useful = standing is Standing.TRUSTED or (standing is Standing.DOUBTED and not forceable)
     answer = config.answer_max_tokens
     bounded = limit is not None and answer is not None
     return BudgetPlan(
@@ -105,6 +107,8 @@ def plan_budget(
         answer_limit=answer if request.judgeable else None,
         forceable=forceable,
         stops=stops,
-        native=limit if engine_has_native and not ill_suited else None,
+        native=limit if useful and not ill_suited else None,
+        believed=standing is Standing.TRUSTED,
+        nudge_tokens=len(tags.nudge_ids),
         most_tokens=(limit or 0) + (answer or 0) if bounded and not request.judgeable else None,
     )

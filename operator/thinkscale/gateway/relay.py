@@ -1,14 +1,16 @@
 """Carries one request from its client to an engine and back: placing, trying again, streaming,
 turning from one stage to the next.
 
-The shell around `exchange`. What it must get right: nothing is sent to a second replica once the
-client has a byte; a client that goes away closes the upstream at once (the engine aborts); a stage
-that was cut is closed before the next one starts; a silent engine does not hold a client for ever,
-neither before its headers nor after them; a replica that is gone but still listed as ready costs
-its requests a wait, not their lives.
+The shell around `exchange`. What it must get right: once the client has a byte, another replica
+only goes on from what the client has, and is never asked again from the beginning; a client that
+goes away closes the upstream at once (the engine aborts); a stage that was cut is closed before the
+next one starts; a silent engine does not hold a client for ever, neither before its headers nor
+after them; a replica that is gone but still listed as ready costs its requests a wait, not their
+lives.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from aiohttp import web
 from thinkscale.engines.dialect import Dialect, Route, Tags
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
+from thinkscale.gateway.events import Broken, EventReader, whole
 from thinkscale.gateway.exchange import Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
@@ -29,18 +32,19 @@ from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.routing import QueueFull, Replica
 from thinkscale.gateway.shape import error_body
 from thinkscale.gateway.slo import Outcome
-from thinkscale.gateway.sse import SseParser
+from thinkscale.gateway.sse import SseEvent
 from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
+from thinkscale.gateway.witness import Witness
 from thinkscale.model.cutting import Thought
 from thinkscale.model.gateway_config import GatewayConfig
 
 ATTEMPTS: Final = 2
-"""Replicas that a request is sent to at most."""
+"""Replicas that a request is sent to at most, from its beginning."""
+RESUMES: Final = 3
+"""How often a request may go on at another replica from what the client has."""
 RETRY_AFTER_SECONDS: Final = 5
-
-
-class Broken(Exception):
-    """The engine broke off, or could not be reached."""
+LOOK_BEYOND_SECONDS: Final = 2.0
+"""How long a request waits, once per doubted replica, to see how its native budget failed."""
 
 
 class Relay:
@@ -72,16 +76,22 @@ class Relay:
         self._patience = patience
         self._deadline = float("inf")
         self._response: aiohttp.ClientResponse | None = None
+        self._reader: EventReader | None = None
+        self._witness = Witness(gateway)
         self._budget = BudgetMachine(limit=None)
         self._native: int | None = None
         self._most_tokens: int | None = None
         self._told: dict[str, str] = {}
         self._applied = False
         self._thought_over = False
-        self._violated = False
         self._lowered = False
         self._sent = False
         self._silent = False
+        self._failed = 0
+        self._well = False
+        self._resumes = 0
+        self._goes_on = False
+        self._unconnected_since = float("inf")
 
     async def run(self) -> web.StreamResponse:
         """Serve the request; raises CancelledError when the client went away."""
@@ -98,6 +108,7 @@ class Relay:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         finally:
+            self._witness.release()
             self._gateway.ledger.end(self.flight, self.outcome, self._gateway.clock())
             self._gateway.touch()
         return response
@@ -126,27 +137,20 @@ class Relay:
 
     async def _attempts(self) -> web.StreamResponse:
         replica = await self._gateway.place(self.flight)
-        attempt, unconnected_since = 1, float("inf")
         while True:
             try:
                 try:
-                    done = await self._attempt(replica, last=attempt == ATTEMPTS)
+                    done = await self._attempt(replica)
                 finally:
                     self._close()
                     self._deadline = float("inf")
             except (Broken, *Unreachable) as error:
-                now = self._gateway.clock()
-                last = self._sent or self._silent  # a silent engine may be at work on it
-                if isinstance(error, Unconnected):
-                    unconnected_since = min(unconnected_since, now)
-                    last = last or now - unconnected_since >= self._patience.connect
-                else:
-                    last = last or attempt == ATTEMPTS
-                    attempt += 1
-                if last:
+                self._gateway.failed(replica.name)
+                if not self._may_try_again(replica, error):
                     self._gateway.leave(self.flight, replica.name)
                     return await self._fail(self._why(error))
-                self._gateway.away(self.flight, replica.name)
+                self._gateway.away(self.flight, replica.name, goes_on=self._goes_on)
+                self._well = False
                 replica = await self._gateway.place(self.flight, again=True)
                 continue
             except BaseException:
@@ -155,18 +159,54 @@ class Relay:
             self._gateway.leave(self.flight, replica.name)
             return done
 
-    async def _attempt(self, replica: Replica, *, last: bool) -> web.StreamResponse:
-        await self._prepare(replica)
-        response: aiohttp.ClientResponse | None = await self._open(replica)
-        assert response is not None
-        if response.status != 200:
-            return await self._refused(response, replica, last=last)
-        if not self._request.streamable:
-            return await self._plain(response, replica)
-        await self._client.begin(self._answer_headers(replica))
-        while response is not None and await self._pump(response):
-            response = await self._next_stage(response, replica)
+    def _may_try_again(self, replica: Replica, error: Exception) -> bool:
+        """Whether another replica may have it: from its beginning, or from what the client has."""
+        exchange = self.exchange
+        self._goes_on = self._sent and exchange is not None and exchange.resumable
+        if self._sent and not self._goes_on:
+            return False
+        if isinstance(error, Unconnected):
+            now = self._gateway.clock()
+            self._unconnected_since = min(self._unconnected_since, now)
+            return now - self._unconnected_since < self._patience.connect
+        self._failed += 1
+        if self._goes_on:
+            return self._failed <= RESUMES
+        # A silent engine may be at work on it. One that refuses inside its stream is full or ill.
+        refused = exchange is not None and exchange.trouble is not None
+        alone = not self._gateway.router.another(replica.name, self._gateway.clock())
+        return self._failed < ATTEMPTS and not self._silent and not (refused and alone)
+
+    async def _attempt(self, replica: Replica) -> web.StreamResponse:
+        if self._goes_on:
+            response = await self._resume(replica)
+        else:
+            await self._prepare(replica)
+            response = await self._open(replica)
+            if response.status != 200:
+                return await self._refused(response, replica)
+            if not self._request.streamable:
+                return await self._plain(response, replica)
+            await self._client.begin(self._answer_headers(replica))
+        following: aiohttp.ClientResponse | None = response
+        while following is not None and await self._pump(following):
+            following = await self._next_stage(following, replica)
         return await self._conclude()
+
+    async def _resume(self, replica: Replica) -> aiohttp.ClientResponse:
+        """Another replica goes on from what the client has. The client is told: where the headers
+        are out, by a comment, which readers of events skip.
+        """
+        exchange = self.exchange
+        assert exchange is not None
+        await self._send(exchange.resume())
+        response = await self._continue(exchange, replica)
+        self._resumes += 1
+        self._gateway.ledger.totals.resumed += 1
+        await self._client.begin(self._answer_headers(replica))
+        behind = exchange.account.completion
+        await self._send(f": resumed by {replica.name} behind {behind} tokens\n\n".encode())
+        return response
 
     async def _prepare(self, replica: Replica) -> None:
         """Decide the budget, now that the request is about to be sent."""
@@ -175,6 +215,8 @@ class Relay:
             tags = await self._upstream.tags(replica, self._dialect, self._config.model)
         plan = self._plan(replica, tags)
         self._budget = plan.machine()
+        if plan.native is not None:
+            self._witness.sends(replica.name)
         if not self._request.streamable:
             return
         self.exchange = Exchange(
@@ -183,7 +225,7 @@ class Relay:
             tags,
             model=self._config.model,
             stops_when_exhausted=self._config.on_exhausted == "Stop",
-            keeps_ids=plan.keeps_ids,
+            keeps_ids=plan.forceable,
         )
 
     def _plan(self, replica: Replica, tags: Tags) -> BudgetPlan:
@@ -191,7 +233,7 @@ class Relay:
             self._request,
             self._config,
             tags,
-            engine_has_native=replica.name not in self._gateway.without_native_budget,
+            standing=self._witness.standing(replica.name),
         )
         self._native, self._most_tokens = plan.native, plan.most_tokens
         self.flight.limit = plan.limit
@@ -217,7 +259,7 @@ class Relay:
         if not self._dialect.refuses_native_budget(response.status, message):
             return response
         # The server was started without native budgets: here we enforce them alone.
-        self._gateway.without_native_budget.add(replica.name)
+        self._gateway.trust.refused(replica.name)
         await self._prepare(replica)
         return await self._open(replica)
 
@@ -235,11 +277,14 @@ class Relay:
                 self._response = await self._upstream.post(replica, route, body, self._headers)
         finally:
             self._silent = limit.expired()
+        self._unconnected_since = float("inf")
         return self._response
 
     def _answer_headers(self, replica: Replica) -> dict[str, str]:
         stripped = self._request.stripped
         told = {"x-thinkscale-stripped": ", ".join(stripped)} if stripped else {}
+        if self._resumes:
+            told["x-thinkscale-resumed"] = str(self._resumes)
         granted = self._request.grant.headers()
         return {**granted, **self._told, **told, "x-thinkscale-replica": replica.name}
 
@@ -250,20 +295,26 @@ class Relay:
 
     async def _pump(self, response: aiohttp.ClientResponse) -> bool:
         """Stream one stage; True: it was ended for another one."""
-        exchange, parser = self.exchange, SseParser()
+        exchange, reader = self.exchange, EventReader(response)
         assert exchange is not None
-        async for data in response.content.iter_any():
+        self._reader = reader
+        while (events := await reader.read()) is not None:
             pieces = []
-            for event in parser.feed(data):
+            for number, event in enumerate(events, 1):
                 pieces.append(exchange.feed(event))
-                if exchange.turn is not None:
+                if exchange.turn is not None or exchange.trouble is not None:
+                    reader.ahead = events[number:]
                     break
             self._report()
             await self._send(b"".join(pieces))
+            if exchange.trouble is not None:
+                raise Broken(exchange.trouble.why)
             if exchange.turn is not None:
                 return True
         if not (exchange.done or exchange.error or exchange.finish_reason):
             raise Broken("the model server broke off the stream")
+        if not exchange.done and not exchange.error:
+            await self._send(exchange.end())
         return False
 
     async def _send(self, data: bytes) -> None:
@@ -276,6 +327,9 @@ class Relay:
         exchange, ledger = self.exchange, self._gateway.ledger
         assert exchange is not None
         account = exchange.account
+        if exchange.began and not self._well and exchange.trouble is None:
+            self._well = True
+            self._gateway.succeeded(self.flight.replica or "")
         self._watch()
         if account.prompt and not self.flight.prompt_told:
             self._gateway.prompt_told(self.flight, self._size, account.prompt)
@@ -288,9 +342,7 @@ class Relay:
             now=self._gateway.clock(),
         )
         budget = self._budget
-        if budget.violated and not self._violated:
-            self._violated = True
-            ledger.budget.violated += 1
+        self._witness.look(budget)
         if not self._thought_over and (budget.cut or budget.ended or exchange.answered):
             self._thought_over = True
             ledger.think_ended(self.flight, natural=not budget.cut, by_load=budget.cut_by_load)
@@ -306,8 +358,10 @@ class Relay:
         exchange = self.exchange
         assert exchange is not None
         assert exchange.turn is not None
-        response.close()
         trim = exchange.turn.trim
+        if self._budget.violated and self._budget.violation is None:
+            await self._look_beyond(exchange)
+        response.close()
         if trim is not None:
             text = await self._upstream.spelled(
                 replica, self._dialect, self._config.model, trim.ids, trim.text
@@ -320,19 +374,35 @@ class Relay:
             return None
         return await self._continue(exchange, replica)
 
+    async def _look_beyond(self, exchange: Exchange) -> None:
+        """Read on a little behind the cut: is the native budget late, or has it no effect?"""
+        reader, budget = self._reader, self._budget
+        assert reader is not None
+        events: list[SseEvent] | None = reader.ahead
+        with contextlib.suppress(Broken, *Unreachable):
+            async with asyncio.timeout(LOOK_BEYOND_SECONDS):
+                while events is not None and exchange.look_beyond(events):
+                    events = await reader.read()
+        budget.conclude(None)
+        self._witness.look(budget)
+
     async def _continue(self, exchange: Exchange, replica: Replica) -> aiohttp.ClientResponse:
         body = exchange.continuation(self._dialect, self._config.model)
         self._gateway.goes_on(replica.name, len(body["prompt"]))
         response = await self._post(replica, Route.COMPLETIONS, body)
         if response.status != 200:
-            raise Broken(f"the model server refused to go on: {await response.text()}")
+            said = (await whole(response)).decode(errors="replace")
+            raise Broken(f"the model server refused to go on: {said}")
         return response
 
     async def _conclude(self) -> web.StreamResponse:
         exchange = self.exchange
         assert exchange is not None
-        broken = exchange.error is not None or exchange.finish_reason == "abort"
-        self.outcome = Outcome.FAILED if broken else Outcome.COMPLETED
+        account = exchange.account
+        exact = account.is_exact and self._request.judgeable
+        self._witness.conclude(self._budget, account.thinking if exact else None)
+        self._gateway.ledger.totals.miscounted += exchange.miscounted
+        self.outcome = Outcome.FAILED if exchange.error is not None else Outcome.COMPLETED
         return await self._client.finish()
 
     def _why(self, error: Exception) -> str:
@@ -342,6 +412,10 @@ class Relay:
 
     async def _fail(self, message: str) -> web.StreamResponse:
         self.outcome = Outcome.FAILED
+        own = self.exchange.concede() if self.exchange is not None else b""
+        if own:
+            await self._client.send(own)
+            return await self._client.finish()
         if not self._client.began:
             return refusal(message, "Bad Gateway", 502)
         assert self.exchange is not None
@@ -349,13 +423,15 @@ class Relay:
         return await self._client.finish()
 
     async def _refused(
-        self, response: aiohttp.ClientResponse, replica: Replica, *, last: bool
+        self, response: aiohttp.ClientResponse, replica: Replica
     ) -> web.StreamResponse:
         """The engine said no: pass it on with its shape, or try another replica if it is ill."""
-        body = await response.read()
-        now = self._gateway.clock()
-        if response.status >= 500 and not last and self._gateway.router.another(replica.name, now):
-            raise Broken("the model server is ill")
+        body = await whole(response)
+        if response.status >= 500:
+            now, last = self._gateway.clock(), self._failed + 1 == ATTEMPTS
+            if not last and self._gateway.router.another(replica.name, now):
+                raise Broken("the model server is ill")
+            self._gateway.failed(replica.name)
         if self._client.began:
             return await self._fail(f"the model server refused: {body.decode(errors='replace')}")
         ill = response.status >= 500 or response.status == 429
@@ -373,8 +449,12 @@ class Relay:
         self, response: aiohttp.ClientResponse, replica: Replica
     ) -> web.StreamResponse:
         """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
-        answer = await response.read()
-        self._book_whole(answer)
+        answer = await whole(response)
+        try:
+            self._book_whole(answer)
+        except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
+            raise Broken("the model server's answer is garbled") from error
+        self._gateway.succeeded(replica.name)
         self.outcome = Outcome.COMPLETED
         return web.Response(
             body=answer,
@@ -383,11 +463,14 @@ class Relay:
         )
 
     def _book_whole(self, answer: bytes) -> None:
-        usage = orjson.loads(answer).get("usage") or {}
+        told = orjson.loads(answer)
+        usage = told.get("usage") or {}
         if usage.get("prompt_tokens"):
             self._gateway.prompt_told(self.flight, self._size, usage["prompt_tokens"])
         details = usage.get("completion_tokens_details") or {}
         thinking = details.get("reasoning_tokens") or 0
+        most = -(-thinking // max(1, len(told.get("choices") or ())))  # of one choice, at least
+        self._witness.conclude(self._budget, most)
         self._gateway.ledger.progress(
             self.flight,
             thinking=thinking,

@@ -2,17 +2,19 @@
 
 Sans-I/O. New requests go to replicas that are ready and not cordoned, or just ready if all ready
 ones are cordoned. One that took no connection a moment ago is under suspicion and left alone for a
-second. Whether a replica has room is `model.admission`'s word, by what this gateway has there; of
-those with room the least full gets the request, then the one with the least work (expected tokens
-still to come). Who finds no room waits in `model.queueing`'s lines. When the queue is full the
-cordon is ignored before a request is refused: a replica that is to go may serve one more, but
-nobody is turned away from a fleet that has room.
+second; one that keeps failing is out for longer (`health`), as long as there is another. Whether a
+replica has room is `model.admission`'s word, by what this gateway has there; of those with room the
+least full gets the request, then the one with the least work (expected tokens still to come); one
+that has just become ready counts as fuller than it is. Who finds no room waits in
+`model.queueing`'s lines. When the queue is full the cordon is ignored before a request is refused:
+a replica that is to go may serve one more, but nobody is turned away from a fleet that has room.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
+from thinkscale.gateway.health import Health, share
 from thinkscale.gateway.holding import Holding
 from thinkscale.model.admission import Ceiling, admits, fullness
 from thinkscale.model.queueing import FreshFirst, QueueRule
@@ -48,7 +50,9 @@ class Replica:
 class _Place:
     replica: Replica
     holding: Holding = field(default_factory=Holding)
+    health: Health = field(default_factory=Health)
     suspected_until: float = 0.0
+    ready_since: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,16 @@ class Router(Generic[T]):
         holding = self.holding(name)
         return holding.running if holding else 0
 
-    def locate(self, replicas: Iterable[Replica]) -> bool:
-        """The fleet changed; True if the set of ready replicas did."""
+    def locate(self, replicas: Iterable[Replica], now: float) -> bool:
+        """The fleet changed; True if the set of ready replicas did. One that becomes ready starts
+        anew.
+        """
         before = {name for name, place in self._places.items() if place.replica.ready}
         known, self._places = {**self._gone, **self._places}, {}
         for replica in replicas:
             place = known.pop(replica.name, None) or _Place(replica)
+            if replica.ready and replica.name not in before:
+                place.health, place.ready_since = Health(), now
             place.replica = replica
             self._places[replica.name] = place
         self._gone = {name: place for name, place in known.items() if place.holding.running}
@@ -168,6 +176,7 @@ class Router(Generic[T]):
         if place is None:
             return
         place.holding.give_back(tokens)
+        place.health.released()
         if place.holding.running <= 0:
             self._gone.pop(name, None)
 
@@ -183,15 +192,33 @@ class Router(Generic[T]):
         if place is not None:
             place.suspected_until = now + SUSPICION_SECONDS
 
+    def failed(self, name: str, now: float) -> bool:
+        """A request failed at a replica; True: with it the replica is out."""
+        place = self._places.get(name)
+        return place is not None and place.health.failed(now)
+
+    def succeeded(self, name: str) -> bool:
+        """A replica gave a request its first token; True: it was out, and is back."""
+        place = self._places.get(name)
+        return place is not None and place.health.succeeded()
+
+    def out(self, now: float) -> list[str]:
+        """Replicas that get no request since they fail."""
+        return [n for n, p in self._places.items() if p.replica.ready and not p.health.admits(now)]
+
     def another(self, name: str, now: float) -> bool:
         """Whether a request could be placed on some other replica now."""
-        return any(
-            other != name and self._places[other].suspected_until <= now for other in self.serving()
-        )
+        return any(other != name for other in self._well(self.serving(), now))
+
+    def _well(self, among: Iterable[str], now: float) -> list[str]:
+        """Those that take connections, and do not fail unless all of them do."""
+        near = [name for name in among if self._places[name].suspected_until <= now]
+        return [name for name in near if self._places[name].health.admits(now)] or near
 
     def _assignment(self, ticket: T, place: _Place, now: float) -> Assignment[T]:
         tokens = ticket.prompt_tokens
         place.holding.take(tokens, self._prefill_seconds(tokens), now)
+        place.health.sent()
         return Assignment(ticket, place.replica, place.holding)
 
     def _prefill_seconds(self, tokens: int) -> float:
@@ -200,18 +227,16 @@ class Router(Generic[T]):
 
     def _pick(self, ticket: T, now: float, among: Iterable[str]) -> _Place | None:
         best: _Place | None = None
-        best_key: tuple[float, float, int, str] | None = None
-        for name in among:
+        best_key: tuple[float, float, float, str] | None = None
+        for name in self._well(among, now):
             place = self._places[name]
-            if place.suspected_until > now:
-                continue
-            full = 0.0
+            full, part = 0.0, share(now - place.ready_since)
             if self.ceiling is not None:
                 held = place.holding.held(now)
                 if not admits(self.ceiling, held, ticket.prompt_tokens):
                     continue
                 full = fullness(self.ceiling, held)
-            key = (full, self.work(name), place.holding.running, name)
+            key = (full / part, self.work(name) / part, place.holding.running / part, name)
             if best_key is None or key < best_key:
                 best, best_key = place, key
         return best

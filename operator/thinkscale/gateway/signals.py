@@ -3,6 +3,7 @@
 from thinkscale.engines.vllm_metrics import EngineLoad
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.verify import Violation
 from thinkscale.model.signals import (
     BudgetSignals,
     EngineSignals,
@@ -44,7 +45,10 @@ def _budget(gateway: Gateway) -> BudgetSignals:
         applied=counts.applied,
         cut=counts.cut,
         cut_by_load=counts.cut_by_load,
-        violated=counts.violated,
+        violated=sum(counts.violations.values()),
+        ignored=counts.violations[Violation.IGNORED],
+        overrun=counts.violations[Violation.OVERRUN],
+        injected=counts.violations[Violation.INJECTED],
         withheld_tokens=counts.withheld_tokens,
     )
 

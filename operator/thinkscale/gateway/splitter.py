@@ -28,9 +28,10 @@ class TagSplitter:
 
     __slots__ = ("_held", "phase")
 
-    def __init__(self, phase: Phase = Phase.START) -> None:
+    def __init__(self, phase: Phase = Phase.START, held: str = "") -> None:
+        """`held`: what an earlier splitter of the same text held back."""
         self.phase = phase
-        self._held = ""
+        self._held = held
 
     def feed(self, text: str) -> tuple[str, str]:
         """(thinking, answer) that are certain now."""
@@ -92,6 +93,8 @@ class Parts:
     """Of `control`: an end-of-sequence token at the end of the chunk."""
     closed: bool = False
     """The thought ended in this chunk."""
+    stray_at: int = -1
+    """Which of the chunk's tokens is a closing tag in the middle of the answer; -1: none is."""
 
 
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -102,13 +105,18 @@ class PhaseSplitter:
 
     __slots__ = ("_by_field", "_tags", "_text", "phase", "spelling")
 
-    def __init__(self, tags: Tags, phase: Phase = Phase.START) -> None:
+    def __init__(self, tags: Tags, phase: Phase = Phase.START, held: str = "") -> None:
         self._tags = tags
-        self._text = TagSplitter(phase)
+        self._text = TagSplitter(phase, held)
         self._by_field = False
         self.phase = phase
         self.spelling = ""
         """The reasoning field in use; empty: thinking is in the text."""
+
+    @property
+    def held(self) -> str:
+        """Text that may be the beginning of a tag, and is not in any part yet."""
+        return self._text.held
 
     def feed(self, chunk: Chunk) -> Parts:
         """The parts of this chunk; moves `phase`."""
@@ -168,6 +176,8 @@ class PhaseSplitter:
             parts.control = parts.end_tokens = 1
         if before is Phase.ANSWERING:
             parts.answer = len(ids)
+            if self._tags.close_id in ids:
+                parts.stray_at = ids.index(self._tags.close_id)
             return
         if before is Phase.START and self._tags.open_id in ids:
             after = ids.index(self._tags.open_id) + 1

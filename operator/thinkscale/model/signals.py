@@ -164,7 +164,11 @@ class BudgetSignals(Wire):
     """Those of them that the declared budget would have let go on: the quality debt, in requests.
     """
     violated: Count = 0
-    """A native budget that the engine ignored or overran; the gateway made it good."""
+    """Native budgets that an engine broke, and the gateway made good; by cause below."""
+    ignored: Count = 0
+    overrun: Count = 0
+    injected: Count = 0
+    """The end-of-thinking tag came in the answer."""
     withheld_tokens: Count = 0
     """The quality debt in tokens: declared budget minus length of the thoughts cut by load (an
     upper bound).

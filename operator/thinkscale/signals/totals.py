@@ -99,5 +99,8 @@ def _add_budgets(one: BudgetSignals, other: BudgetSignals) -> BudgetSignals:
         cut=one.cut + other.cut,
         cut_by_load=one.cut_by_load + other.cut_by_load,
         violated=one.violated + other.violated,
+        ignored=one.ignored + other.ignored,
+        overrun=one.overrun + other.overrun,
+        injected=one.injected + other.injected,
         withheld_tokens=one.withheld_tokens + other.withheld_tokens,
     )

@@ -52,18 +52,6 @@ async def test_a_draining_engine_that_answers_500_costs_no_request(setup: Any) -
     assert len(whole.content.split()) == 5
 
 
-async def test_an_engine_that_dies_ends_its_streams_with_an_error_event(setup: Any) -> None:
-    await setup.arrange("a")
-    before = (await setup.signals())["counters"]["failed"]
-    broken = asyncio.create_task(setup.stream(**chat(5000, 5)))
-    await setup.until(lambda s: s["phases"]["thinking"] == 1)
-    setup.emulators[0].stop()
-    answer = await asyncio.wait_for(broken, 5)
-    assert answer.status == 200
-    assert answer.events[-1]["error"]["code"] == 502
-    assert (await setup.signals())["counters"]["failed"] == before + 1
-
-
 @pytest.fixture
 def impatient(processes: Any, tmp_path: Path) -> Iterator[Any]:
     """A second gateway that gives up on silence soon."""
@@ -133,6 +121,25 @@ async def test_one_that_breaks_everywhere_ends_with_an_error_inside_the_stream(s
     assert streamed.status == 200
     assert [event["error"]["code"] for event in streamed.events] == [502]
     assert whole.status == 502
+
+
+async def test_an_engine_that_dies_alone_ends_its_streams_with_an_error_event(
+    setup: Any, impatient: Any
+) -> None:
+    impatient.write("config.json", {"service": "n/s", "model": "tiny", "seatsPerReplica": 1})
+    impatient.write("replicas.json", [{"name": "a", "url": setup.emulators[0].url}])
+    await until_ready(setup.session, impatient.admin)
+    setup.gateway, other = impatient, setup.gateway
+    try:
+        broken = asyncio.create_task(setup.stream(**chat(5000, 5)))
+        await setup.until(lambda s: s["phases"]["thinking"] == 1)
+        setup.emulators[0].stop()
+        answer = await asyncio.wait_for(broken, 5)
+        assert answer.status == 200
+        assert answer.events[-1]["error"]["code"] == 502
+        assert (await setup.signals())["counters"]["failed"] == 1
+    finally:
+        setup.gateway = other
 
 
 async def test_a_silent_engine_does_not_hold_a_client_for_ever(setup: Any, impatient: Any) -> None:
@@ -300,7 +307,8 @@ async def test_a_gateway_is_ready_once_it_knows_its_configuration_and_its_fleet(
 
 async def test_what_breaks_in_the_gateway_itself_counts_as_failed(setup: Any) -> None:
     async def babble(request: web.Request) -> web.StreamResponse:
-        return web.Response(text="data: [1]\n\n", content_type="text/event-stream")
+        chunk = 'data: {"choices":[{"index":0,"delta":{"content":5}}]}\n\n'  # a number for a text
+        return web.Response(text=chunk, content_type="text/event-stream")
 
     await setup.arrange("c")
     before = (await setup.signals())["counters"]

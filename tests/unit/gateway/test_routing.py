@@ -46,7 +46,7 @@ def router_of(
     router: Router[Asked] = Router(
         ceiling=ceiling, work=lambda name: (work or {}).get(name, 0.0), **fields
     )
-    router.locate(replica(name) for name in names)
+    router.locate((replica(name) for name in names), 0.0)
     return router
 
 
@@ -114,7 +114,7 @@ def test_the_fresh_go_before_the_late_and_the_oldest_before_all() -> None:
     router.order(QueueRule(fresh_seconds=5, oldest_seconds=60))
     for number, now in ((1, 0), (2, 15), (3, 19)):
         assert submitted(router, number, now) is None
-    router.locate([replica("a")])
+    router.locate([replica("a")], 0.0)
     assert assigned(router, 21) == [3]
     assert submitted(router, 4, 59) is None
     assert (router.held, router.fresh(60)) == (3, 1)
@@ -131,7 +131,7 @@ def test_a_request_whose_replica_failed_goes_before_the_fresh() -> None:
     router.order(QueueRule(fresh_seconds=5))
     assert submitted(router, 1, 100) is None
     router.resubmit(Asked(2), 0)
-    router.locate([replica("a")])
+    router.locate([replica("a")], 0.0)
     assert assigned(router, 100) == [2]
 
 
@@ -158,7 +158,7 @@ def test_a_full_queue_refuses_and_one_that_was_away_still_goes_first() -> None:
         submitted(router, 3)
     router.resubmit(Asked(0), 0)
     router.withdraw(Asked(2))
-    router.locate([replica("a")])
+    router.locate([replica("a")], 0.0)
     assert assigned(router) == [0, 1]
 
 
@@ -179,14 +179,14 @@ def test_a_replica_that_went_and_came_back_keeps_its_count() -> None:
     router = router_of("a", "b")
     for i in range(4):
         submitted(router, i)
-    assert router.locate([replica("b")])
+    assert router.locate([replica("b")], 0.0)
     assert router.in_flight("a") == 2
-    assert router.locate([replica("a"), replica("b")])
+    assert router.locate([replica("a"), replica("b")], 0.0)
     assert router.in_flight("a") == 2
     for _ in range(2):
         router.release("a", 100)
     assert router.in_flight("a") == 0
-    assert not router.locate([replica("a"), replica("b")])
+    assert not router.locate([replica("a"), replica("b")], 0.0)
 
 
 steps = st.lists(
@@ -218,7 +218,7 @@ class History:
                 self.router.withdraw(Asked(self.waiting.pop(number % len(self.waiting))))
             case "locate":
                 known = [n for n in self.names if n != "d" or chosen]
-                self.router.locate(replica(n, ready=n in chosen) for n in known)
+                self.router.locate((replica(n, ready=n in chosen) for n in known), 0.0)
             case "cordon":
                 self.router.cordoned = frozenset(chosen)
 

@@ -78,6 +78,9 @@ GATEWAYS = st.builds(
         cut=COUNT,
         cut_by_load=COUNT,
         violated=COUNT,
+        ignored=COUNT,
+        overrun=COUNT,
+        injected=COUNT,
         withheld_tokens=COUNT,
     ),
 )
