@@ -39,10 +39,11 @@ def key(scenario: Scenario, question: str) -> str:
         workload.answer_tokens,
     ):
         digest.update(np.ascontiguousarray(column).tobytes())
-    limits = (intent.min_replicas, intent.max_replicas)
-    asked = (limits, intent.gpus_per_replica, intent.objectives)
+    limits = (scenario.initial_replicas, intent.min_replicas, intent.max_replicas)
+    asked = (limits, intent.gpus_per_replica, intent.objectives, intent.budget.max_tokens)
     times = (scenario.duration_seconds, scenario.warm_up_seconds)
-    facts = (scenario.seed, scenario.profile, scenario.boot, scenario.gateways, asked, times)
+    fate = (scenario.seed, scenario.boot, scenario.faults.crashes_at_seconds)
+    facts = (scenario.profile, scenario.gateways, fate, asked, times)
     digest.update(repr(facts).encode())
     digest.update(sources(ROOT).encode())
     return digest.hexdigest()[:32]

@@ -48,11 +48,15 @@ def test_what_only_a_policy_knows_does_not_change_the_question() -> None:
 
 def test_everything_else_does() -> None:
     scenario = make("step", 1)
+    budget = dataclasses.replace(scenario.intent.budget, max_tokens=4096)
     others = [
         make("step", 2),
         make("step-seats", 1),
         make("step+boot60", 1),
         make("step+max9", 1),
+        make("step+crash", 1),
+        dataclasses.replace(scenario, intent=dataclasses.replace(scenario.intent, budget=budget)),
+        dataclasses.replace(scenario, initial_replicas=scenario.initial_replicas + 1),
         dataclasses.replace(scenario, warm_up_seconds=900.0),
     ]
     keys = {oracle_cache.key(other, "q") for other in [scenario, *others]}
