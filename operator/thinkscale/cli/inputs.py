@@ -2,7 +2,8 @@
 
 `--spec` replaces what a scenario declares by what the resource declares: limits, objectives,
 budget, seats, GPUs, gateways. The engine's truth is the catalogue's where it knows the model and
-the GPUs, else the scenario's; the load and what goes wrong stay the scenario's.
+the GPUs, else the scenario's; the load and what goes wrong stay the scenario's, but that no thought
+is longer than the declared budget: bounds, oracle and predictions reckon with the lengths as given.
 """
 
 import argparse
@@ -78,6 +79,8 @@ def _as_declared(made: Scenario, declared: ReasoningService, *, brownout: bool) 
         budget = replace(intent.budget, floor_tokens=intent.budget.max_tokens)
         intent = replace(intent, budget=budget, truncation_allowance=0.0)
     profile = replace(_truth(intent, made.profile), seats=intent.seats_per_replica)
+    if intent.budget.max_tokens is not None:
+        made = replace(made, workload=made.workload.within(intent.budget.max_tokens))
     return replace(
         made,
         intent=intent,

@@ -18,7 +18,6 @@ from thinkscale.simulation.fluid import Prediction
 from thinkscale.simulation.outcome import Outcome
 from thinkscale.simulation.scenario import Scenario
 from thinkscale.simulation.statistics import quantiles
-from thinkscale.simulation.workload import Workload
 
 BUDGETS_TOKENS: Final = tuple(round(256 * 2 ** (k / 2)) for k in range(15))
 """256 to 32,768."""
@@ -79,22 +78,11 @@ def changed(scenario: Scenario, change: Change) -> Scenario:
     most = scenario.intent.budget.max_tokens
     bound = room if most is None else np.minimum(room, most)
     longer = np.maximum(load.thinking_tokens, np.minimum(longer, bound))
-    workload = with_thinking(load, longer)
+    workload = load.with_thinking(longer)
     first = scenarios.initial_replicas(
         workload, scenario.profile, scenario.intent, scenario.warm_up_seconds
     )
     return replace(scenario, workload=workload, initial_replicas=first)
-
-
-def with_thinking(load: Workload, thinking: np.ndarray) -> Workload:
-    """The same requests, with other thoughts."""
-    return Workload(
-        name=load.name,
-        at_seconds=load.at_seconds,
-        prompt_tokens=load.prompt_tokens,
-        thinking_tokens=thinking.astype(np.int64),
-        answer_tokens=load.answer_tokens,
-    )
 
 
 def reckoned(scenario: Scenario, predicted: Prediction) -> Answer:
@@ -165,9 +153,7 @@ def carried_budget(scenario: Scenario, predicted: Prediction) -> int | None:
 
 def _under(scenario: Scenario, budget: int, limit: float | None) -> float:
     """Requests per second that one replica carries under a budget: 1 / r(B)."""
-    load = scenario.workload
-    shorter = np.maximum(1 - np.minimum(1, load.answer_tokens), load.thinking_tokens)
-    bounded = with_thinking(load, np.minimum(shorter, budget))
+    bounded = scenario.workload.within(budget)
     return design_point(bounded, scenario.profile, limit).requests_per_second
 
 

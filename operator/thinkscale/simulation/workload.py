@@ -4,7 +4,7 @@ Arrivals are open loop: they come at their time whatever the fleet does. Lengths
 requests would use if nothing cut them. Arrays of one row per request, ordered by arrival.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +46,14 @@ class Workload:
         """Thinking and answer together."""
         total: Tokens = self.thinking_tokens + self.answer_tokens
         return total
+
+    def with_thinking(self, thinking_tokens: Tokens) -> "Workload":
+        """The same requests, with other thoughts."""
+        return replace(self, thinking_tokens=thinking_tokens)
+
+    def within(self, budget_tokens: int) -> "Workload":
+        """The same requests under a thinking budget. What answers nothing keeps one token."""
+        least = 1 - np.minimum(1, self.answer_tokens)
+        return self.with_thinking(
+            np.maximum(least, np.minimum(self.thinking_tokens, budget_tokens))
+        )

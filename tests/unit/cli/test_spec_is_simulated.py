@@ -1,13 +1,16 @@
 """`--spec`: the very resource that a user will apply is what is simulated."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from thinkscale.cli import inputs
 from thinkscale.cli.arguments import parser
-from thinkscale.fleet.profile import PROFILES
 from thinkscale.model.intent import Indicator
+from thinkscale.simulation import bounds
+from thinkscale.simulation.ours import thinkscale
+from thinkscale.simulation.run import Simulation
 from thinkscale.simulation.scenario import Scenario
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "deepseek-r1-32b.yaml"
@@ -44,10 +47,8 @@ def test_the_declared_limits_objectives_and_seats_are_simulated(chosen):
 
 def test_a_catalogued_model_runs_at_its_catalogued_speed(chosen):
     made = chosen("--spec", str(EXAMPLE))
-    if made.intent.step_time is None:
-        assert made.profile.base_seconds == PROFILES["r1-32b-2xh100"].base_seconds
-    else:
-        assert made.profile.step_time == made.intent.step_time
+    assert made.intent.step_time is not None
+    assert made.profile.step_time == made.intent.step_time
 
 
 def test_brownout_can_be_switched_off(chosen):
@@ -76,3 +77,35 @@ def test_the_load_stays_the_traces(chosen):
     made = chosen("--spec", str(EXAMPLE))
     assert len(made.workload) == 1200
     assert made.workload.thinking_tokens.max() == 800
+
+
+def test_no_thought_is_longer_than_the_declared_budget(tmp_path):
+    def of_thoughts(tokens: int) -> Scenario:
+        path = tmp_path / f"{tokens}.csv"
+        rows = "".join(f"{5 * at},200,{tokens},100\n" for at in range(1200))
+        path.write_text(TRACE.splitlines()[0] + "\n" + rows)
+        arguments = parser("simulate", "")
+        inputs.add_scenario(arguments)
+        argv = ["--trace", str(path), "--spec", str(EXAMPLE)]
+        return inputs.scenario(arguments.parse_args(argv))
+
+    made, capped = of_thoughts(30_000), of_thoughts(16_384)
+    assert made.intent.budget.max_tokens == 16_384
+    assert made.workload.thinking_tokens.max() == 16_384
+    assert made.initial_replicas == capped.initial_replicas
+    assert bounds.lower_bound_gpu_hours(made) == bounds.lower_bound_gpu_hours(capped)
+
+
+def test_a_thought_of_the_whole_budget_counts_as_ended_by_it(chosen):
+    made = chosen("--spec", str(EXAMPLE))
+    budget = replace(made.intent.budget, max_tokens=500, floor_tokens=500)
+    declared = replace(made, intent=replace(made.intent, budget=budget))
+    seen = []
+    for workload in (made.workload, made.workload.within(500)):
+        simulation = Simulation(replace(declared, workload=workload), thinkscale)
+        simulation.advance(600.0)
+        tables = [books.thoughts.life_table(()) for books in simulation.books]
+        assert sum(sum(table.exposure_tokens) for table in tables) > 0
+        assert sum(sum(table.ends) for table in tables) == 0
+        seen.append(tables)
+    assert seen[0] == seen[1]

@@ -111,7 +111,7 @@ def test_under_a_limit_the_largest_budget_is_named_that_the_replicas_carry():
 
     def needed(tokens: int) -> float:
         load = scenario.workload
-        cut = whatif.with_thinking(load, np.minimum(load.thinking_tokens, tokens))
+        cut = load.within(tokens)
         peak = np.bincount((load.at_seconds // 600).astype(int)).max() / 600
         limit = pace_limit_seconds(scenario.intent)
         return peak / design_point(cut, scenario.profile, limit).requests_per_second
