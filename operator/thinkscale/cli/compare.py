@@ -20,6 +20,7 @@ from thinkscale.cli.terminal import Tally
 from thinkscale.simulation import compare, contestants, plots, report, results
 from thinkscale.simulation.choose import scenario_of
 from thinkscale.simulation.compare import Job, Plan, Runs
+from thinkscale.simulation.contestants import Contestant
 from thinkscale.simulation.record import Record
 from thinkscale.simulation.results import Row
 
@@ -67,7 +68,7 @@ def _run(argv: Sequence[str]) -> int:
     wanted = compare.jobs(plan)
     found = runs.finished(wanted)
     _finish(runs, [job for job in wanted if job.key not in found], found, options.jobs)
-    made = compare.beside_oracle([found[job.key] for job in wanted])
+    made = compare.beside_oracle(compare.asked(wanted, found))
     command = shlex.join(["thinkscale", "compare", *argv])
     table = results.rows(made)
     _write(options.out, made, table, command)
@@ -79,7 +80,10 @@ def _plan(options: argparse.Namespace) -> Plan:
     words = list(options.policies)
     if not options.no_oracle:
         words.append(contestants.ORACLE)
-    chosen = {c.label: c for word in words for c in contestants.parse(word)}
+    chosen: dict[str, Contestant] = {}
+    for contestant in (c for word in words for c in contestants.parse(word)):
+        if contestant.label not in chosen or not contestant.searched:  # named by itself too
+            chosen[contestant.label] = contestant
     if options.sweep:
         for contestant in tuple(chosen.values()):
             for other in contestants.searched(contestant):

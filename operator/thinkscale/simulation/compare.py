@@ -10,23 +10,14 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-import thinkscale
-from thinkscale.simulation import bounds, contestants, record
+from thinkscale.simulation import bounds, contestants, oracle_cache, record
 from thinkscale.simulation.choose import is_trace, scenario_of
 from thinkscale.simulation.contestants import Contestant
 from thinkscale.simulation.record import Record
-
-COUNTED: Final = ("api", "fleet", "model", "scaling", "signals", "simulation")
-"""Packages that a result depends on."""
-UNCOUNTED: Final = (
-    "compare", "fluid", "live", "plots", "profile_fit", "report", "results", "staffing", "whatif",
-)  # fmt: skip
-"""Modules of the simulation that only talk about results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +46,12 @@ class Job:
     @property
     def key(self) -> str:
         """The file's name."""
-        words = (self.scenario_label, self.contestant.label, f"seed{self.seed}")
-        plain = "--".join(re.sub(r"[^A-Za-z0-9.+=-]+", "_", word) for word in words)
-        return plain if self.brownout else f"{plain}--no-brownout"
+        words = [self.scenario_label, self.contestant.label, f"seed{self.seed}"]
+        if self.traces is not None:
+            words.append(f"traces-{_short(str(self.traces.absolute()).encode())}")
+        if not self.brownout:
+            words.append("no-brownout")
+        return "--".join(re.sub(r"[^A-Za-z0-9.+=-]+", "_", word) for word in words)
 
     @property
     def scenario_label(self) -> str:
@@ -69,7 +63,9 @@ class Job:
 
 
 def jobs(plan: Plan) -> list[Job]:
-    """All runs of a plan, seed by seed, so that a stopped comparison has whole pairs."""
+    """All runs of a plan, scenario by scenario and within one seed by seed, so that a stopped
+    comparison has whole scenarios, and whole pairs in the one that it stopped in.
+    """
     return [
         Job(
             contestant=contestant,
@@ -79,8 +75,8 @@ def jobs(plan: Plan) -> list[Job]:
             traces=plan.traces,
             fingerprint=fingerprint(),
         )
-        for seed in plan.seeds
         for name in plan.scenarios
+        for seed in plan.seeds
         for contestant in plan.policies
     ]
 
@@ -98,32 +94,26 @@ def execute(job: Job) -> Record:
         "policy": job.contestant.label,
         "family": job.contestant.family,
         "setting": job.contestant.setting,
-        "searched": job.contestant.searched,
         "target": min((o.objective for o in scenario.intent.objectives), default=1.0),
         "fingerprint": job.fingerprint,
     }
 
 
-@functools.cache
 def fingerprint() -> str:
-    """A digest of all code that a result depends on."""
-    root = Path(thinkscale.__file__).parent
-    digest = hashlib.sha256()
-    for package in COUNTED:
-        for path in sorted((root / package).rglob("*")):
-            talks = path.parent.name == "simulation" and path.stem in UNCOUNTED
-            if path.suffix in (".py", ".json", ".csv", ".gz") and not talks:
-                digest.update(str(path.relative_to(root)).encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    """A digest of all code that a result depends on: this module and what it imports."""
+    return oracle_cache.sources(__name__)[:12]
 
 
 @functools.cache
 def _digest_of(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        return _short(path.read_bytes())
     except OSError:
         return "absent"
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 class Runs:
@@ -151,6 +141,17 @@ class Runs:
         unfinished = path.with_suffix(".part")
         unfinished.write_text(json.dumps(made, separators=(",", ":")) + "\n")
         unfinished.replace(path)
+
+
+def asked(wanted: Iterable[Job], found: Mapping[str, Record]) -> list[Record]:
+    """The finished runs of a plan, in its order. Whether a setting was one of many is the plan's
+    affair, not the run's: the same run may be asked for by itself another time.
+    """
+    return [
+        {**found[job.key], "searched": job.contestant.searched}
+        for job in wanted
+        if job.key in found
+    ]
 
 
 def beside_oracle(records: Sequence[Record]) -> list[Record]:

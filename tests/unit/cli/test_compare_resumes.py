@@ -122,3 +122,38 @@ def test_every_run_of_a_plan_has_a_file_of_its_own():
     keys = [job.key for job in compare.jobs(plan)]
     assert len(set(keys)) == len(keys)
     assert all("/" not in key for key in keys)
+
+
+def test_runs_on_other_recordings_are_other_runs(tmp_path):
+    (ours,) = parse("thinkscale")
+    keys = {
+        Job(contestant=ours, scenario="servegen", seed=1, traces=traces).key
+        for traces in (None, tmp_path / "one", tmp_path / "two")
+    }
+    assert len(keys) == 3
+
+
+def test_a_stopped_comparison_has_whole_scenarios():
+    (ours,), (kpa,) = parse("thinkscale"), parse("kpa")
+    plan = compare.Plan(policies=(ours, kpa), scenarios=("step", "drift"), seeds=(1, 2))
+    places = [(j.scenario, j.seed, j.contestant.label) for j in compare.jobs(plan)]
+    assert places[:4] == [
+        ("step", 1, "thinkscale"),
+        ("step", 1, "kpa"),
+        ("step", 2, "thinkscale"),
+        ("step", 2, "kpa"),
+    ]
+    assert [name for name, _, _ in places[4:]] == ["drift"] * 4
+
+
+def test_whether_a_setting_was_one_of_many_is_what_was_asked_this_time(trace, tmp_path):
+    out = tmp_path / "out"
+    more = ("--seeds", "1", "--no-oracle", "--jobs", "1")
+    swept = compared(trace, out, "kpa:*", *more)
+    made = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
+    alone = compared(trace, out, "kpa:0.7", *more)
+    again = compared(trace, out, "kpa:0.7,kpa:*", *more)
+    assert {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")} == made
+    assert all(row["searched"] for row in swept["rows"])
+    assert [(row["policy"], row["searched"]) for row in alone["rows"]] == [("kpa:0.7", False)]
+    assert [row["policy"] for row in again["rows"] if not row["searched"]] == ["kpa:0.7"]
