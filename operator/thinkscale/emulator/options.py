@@ -19,6 +19,8 @@ class Quirks:
     """Faults that tests ask for."""
 
     ignores_budgets: bool = False
+    budget_excess: int = 0
+    budget_in_answer: bool = False
     coalesce: int = 1
     fails_start: bool = False
     crash_after_seconds: float | None = None
@@ -86,6 +88,8 @@ def parse(argv: Sequence[str]) -> Options:
         ),
         quirks=Quirks(
             ignores_budgets=given.ignore_native_budget,
+            budget_excess=given.overrun_native_budget,
+            budget_in_answer=given.inject_native_budget,
             coalesce=given.coalesce,
             fails_start=given.fail_start,
             crash_after_seconds=given.crash_after_seconds,
@@ -182,6 +186,18 @@ def _add_quirk_flags(parser: argparse.ArgumentParser) -> None:
         "--ignore-native-budget",
         action="store_true",
         help="accept thinking_token_budget and do nothing with it",
+    )
+    quirks.add_argument(
+        "--overrun-native-budget",
+        type=int,
+        default=0,
+        metavar="TOKENS",
+        help="obey thinking_token_budget so many tokens late",
+    )
+    quirks.add_argument(
+        "--inject-native-budget",
+        action="store_true",
+        help="count the answer's tokens too: a budget reached there puts a </think> into it",
     )
     quirks.add_argument("--coalesce", type=int, default=1, metavar="N", help="tokens a chunk")
     quirks.add_argument("--fail-start", action="store_true", help="exit 1 instead of serving")

@@ -28,6 +28,9 @@ class ServedModel:
     """A reasoning parser is configured: `thinking_token_budget` is accepted."""
     ignores_budgets: bool = False
     """The quirk: accepted and not obeyed."""
+    budget_excess: int = 0
+    """The quirk: so many tokens late."""
+    budget_in_answer: bool = False
     forced_end: tuple[int, ...] = (vocabulary.END_THINK,)
 
 
@@ -163,6 +166,7 @@ def _sampling(body: Body, model: ServedModel, prompt_tokens: int, *, chat: bool)
         stop_token_ids=_stop_ids(body),
         thinking_budget=_budget(body, model),
         forced_end=model.forced_end,
+        budget_in_answer=model.budget_in_answer,
         never_closes=_bans_close(body),
     )
 
@@ -180,7 +184,7 @@ def _budget(body: Body, model: ServedModel) -> int | None:
             "thinking_token_budget is set but reasoning_config is not configured. Please set "
             "--reasoning-parser and/or --reasoning-config to use thinking_token_budget."
         )
-    return None if model.ignores_budgets else asked
+    return None if model.ignores_budgets else asked + model.budget_excess
 
 
 def _bans_close(body: Body) -> bool:

@@ -43,6 +43,8 @@ class Sampling:
     thinking_budget: int | None = None
     forced_end: tuple[int, ...] = (END_THINK,)
     """What the budget forces, one token a step."""
+    budget_in_answer: bool = False
+    """The quirk: a budget that is reached in the answer forces a `</think>` there."""
     never_closes: bool = False
     """`</think>` is banned (logit_bias, bad_words)."""
 
@@ -59,6 +61,7 @@ class Script:
         self._position = prompt.key + prompt_tokens + choice * 7919
         self._since_tag = prompt.after_tag
         self._thinking = prompt.thought is not Thought.CLOSED
+        self._intrudes = sampling.budget_in_answer
         self._to_answer = plan.answer_tokens
         self._to_think = plan.thinking_tokens
         match prompt.thought:
@@ -84,11 +87,15 @@ class Script:
     def _choose(self) -> int:
         if self._thinking:
             if self._out_of_budget():
+                self._intrudes = False
                 return self._close(self._sampling.forced_end)
             if self._to_think <= 0 and not self._close_is_masked():
                 return self._close((END_THINK,))
             self._to_think -= 1
             return self._word()
+        if self._intrudes and self._out_of_budget():
+            self._intrudes = False
+            return END_THINK
         ends = self._to_answer <= 0 and not self._sampling.ignore_eos
         if ends and self._generated >= self._sampling.min_tokens:
             return EOS

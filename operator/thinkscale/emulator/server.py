@@ -56,6 +56,8 @@ class Server:
             template=Template(opens_think=options.opens_think),
             budgets=options.parser is not Parser.NONE or options.forced_end is not None,
             ignores_budgets=options.quirks.ignores_budgets,
+            budget_excess=options.quirks.budget_excess,
+            budget_in_answer=options.quirks.budget_in_answer,
             forced_end=options.forced_end or (vocabulary.END_THINK,),
         )
         self._style = ReplyStyle(
