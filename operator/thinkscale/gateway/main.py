@@ -25,6 +25,7 @@ from thinkscale.gateway.scrape import scrape_engines
 from thinkscale.gateway.sources import FileSource, Source
 from thinkscale.gateway.supervise import supervise
 from thinkscale.gateway.upstream import Upstream
+from thinkscale.gateway.verify import RETRY_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         help="silence before the first token that ends a request",
     )
     parser.add_argument(
+        "--native-budget-retry-seconds",
+        type=float,
+        default=RETRY_SECONDS,
+        help="after an engine broke its native thinking budget, one request tries it again",
+    )
+    parser.add_argument(
         "--drain-delay-seconds",
         type=float,
         default=2.0,
@@ -101,7 +108,9 @@ async def serve(options: argparse.Namespace, source: Source) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    gateway = Gateway(socket.gethostname())
+    gateway = Gateway(
+        socket.gethostname(), native_retry_seconds=options.native_budget_retry_seconds
+    )
     upstream = Upstream()
     patience = Patience(
         connect=options.connect_timeout_seconds,
