@@ -1,6 +1,6 @@
 """The API port: OpenAI's routes, as clients of a model server know them.
 
-One handler serves both generating routes; everything it decides is elsewhere. A client that goes
+One handler serves the generating routes; everything it decides is elsewhere. A client that goes
 away cancels its handler (aiohttp's `handler_cancellation`), which closes the upstream.
 """
 
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from thinkscale.engines.dialect import Dialect, Route
 from thinkscale.engines.vllm_requests import VllmRequests
+from thinkscale.gateway import responses
 from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.patience import Patience
@@ -42,6 +43,7 @@ class Api:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post(Route.CHAT, self._chat)
         app.router.add_post(Route.COMPLETIONS, self._completions)
+        app.router.add_post(responses.PATH, self._responses)
         app.router.add_get("/v1/models", self._models)
         app.on_response_prepare.append(self._close_when_draining)
         return app
@@ -80,17 +82,21 @@ class Api:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, Route.COMPLETIONS)
 
-    async def _generate(self, request: web.Request, route: Route) -> web.StreamResponse:
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, None)
+
+    async def _generate(self, request: web.Request, route: Route | None) -> web.StreamResponse:
+        """`route`: None is the Responses API."""
         config = self._gateway.config
         if config is None:
             return refusal("The gateway has no configuration yet.", "Service Unavailable", 503)
         try:
-            parsed = parse(route, await request.read(), config)
+            parsed, client = await self._read(request, route, config)
         except BadRequest as error:
             self._gateway.ledger.totals.refused += 1
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
             return refusal(error.message, kind, error.status, param=error.param)
-        relay = self._relay(request, config, parsed)
+        relay = self._relay(request, config, parsed, client)
         self._relays.add(relay)
         try:
             return await relay.run()
@@ -99,11 +105,19 @@ class Api:
         finally:
             self._relays.discard(relay)
 
-    def _relay(self, request: web.Request, config: GatewayConfig, parsed: ClientRequest) -> Relay:
+    async def _read(
+        self, request: web.Request, route: Route | None, config: GatewayConfig
+    ) -> tuple[ClientRequest, Client]:
+        data = await request.read()
+        if route is None:
+            return responses.accept(request, data, config)
+        parsed = parse(route, data, config)
+        return parsed, StreamingClient(request) if parsed.stream else WaitingClient(route)
+
+    def _relay(
+        self, request: web.Request, config: GatewayConfig, parsed: ClientRequest, client: Client
+    ) -> Relay:
         headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
-        client: Client = WaitingClient(parsed.route)
-        if parsed.stream:
-            client = StreamingClient(request)
         return Relay(
             gateway=self._gateway,
             upstream=self._upstream,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
-from thinkscale.engines.dialect import Route
+from thinkscale.engines.dialect import Route, Tags
 from thinkscale.gateway.aggregate import Aggregator
 from thinkscale.gateway.shape import error_body
 
@@ -27,6 +27,10 @@ class Client(Protocol):
     @property
     def began(self) -> bool:
         """The HTTP status is out: an error can only be told inside the stream."""
+        ...
+
+    def expect(self, tags: Tags) -> None:
+        """How the model writes its tags; before each attempt from the beginning."""
         ...
 
     async def begin(self, headers: Mapping[str, str]) -> None:
@@ -53,6 +57,9 @@ class StreamingClient:
     def began(self) -> bool:
         """Whether the headers are out."""
         return self._response is not None
+
+    def expect(self, tags: Tags) -> None:
+        """All one: the stream passes as it is."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers."""
@@ -100,6 +107,9 @@ class WaitingClient:
     def began(self) -> bool:
         """Never: everything is sent at the end."""
         return False
+
+    def expect(self, tags: Tags) -> None:
+        """All one: the text passes as it is."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""

@@ -219,6 +219,7 @@ class Relay:
             self._witness.sends(replica.name)
         if not self._request.streamable:
             return
+        self._client.expect(tags)
         self.exchange = Exchange(
             self._request,
             self._budget,

@@ -1,0 +1,144 @@
+"""The client's end of a request of the Responses API: written a chat stream, it hands on events.
+
+One for a client that reads events, which wraps the client that a chat stream would have had, and
+one for a client that waits for the whole response. Comments of the stream pass. There is no
+`[DONE]`: the last event says how the response ended.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from thinkscale.engines.dialect import Route, Tags
+from thinkscale.gateway.client import Client, StreamingClient, refusal
+from thinkscale.gateway.request import BadRequest, ClientRequest, parse
+from thinkscale.gateway.responses.events import Event, Translator
+from thinkscale.gateway.responses.request import in_its_words, read
+from thinkscale.gateway.sse import DONE, SseParser
+from thinkscale.model.gateway_config import GatewayConfig
+
+PATH: Final = "/v1/responses"
+
+
+def accept(
+    request: web.Request, data: bytes, config: GatewayConfig
+) -> tuple[ClientRequest, Client]:
+    """The chat request that serves this body, and the client's end of it. Raises `BadRequest`."""
+    asked = read(data, config.model)
+    try:
+        chat = parse(Route.CHAT, asked.chat, config)
+    except BadRequest as error:
+        raise in_its_words(error) from error
+    translator = Translator(secrets.token_hex(16), int(time.time()), asked.echo)
+    if asked.stream:
+        return chat, EventsClient(StreamingClient(request), translator)
+    return chat, ResponseClient(translator)
+
+
+class EventsClient:
+    """Gets the events as they come, through `inner`."""
+
+    def __init__(self, inner: Client, translator: Translator) -> None:
+        self._inner = inner
+        self._translator = translator
+        self._parser = SseParser()
+        self._started = False
+
+    @property
+    def began(self) -> bool:
+        """Whether the headers are out."""
+        return self._inner.began
+
+    def expect(self, tags: Tags) -> None:
+        """How the model writes its tags."""
+        self._translator.expect(tags)
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Send the headers, and that the response was created."""
+        await self._inner.begin(headers)
+        if not self._started:
+            self._started = True
+            await self._inner.send(_encode(self._translator.start()))
+
+    async def send(self, data: bytes) -> None:
+        """Translate and write through."""
+        pieces = []
+        for event in self._parser.feed(data):
+            if event.data is None:
+                pieces.append(event.raw)
+            elif event.data != DONE:
+                pieces.append(_encode(self._translator.feed(orjson.loads(event.data))))
+        out = b"".join(pieces)
+        if out:
+            await self._inner.send(out)
+
+    async def finish(self) -> web.StreamResponse:
+        """The last events, and the end of the body."""
+        out = _encode(self._translator.finish())
+        if out:
+            await self._inner.send(out)
+        return await self._inner.finish()
+
+
+class ResponseClient:
+    """Gets one JSON response, put together from the stream."""
+
+    def __init__(self, translator: Translator) -> None:
+        self._translator = translator
+        self._parser = SseParser()
+        self._headers: Mapping[str, str] = {}
+
+    @property
+    def began(self) -> bool:
+        """Never: everything is sent at the end."""
+        return False
+
+    def expect(self, tags: Tags) -> None:
+        """How the model writes its tags."""
+        self._translator.expect(tags)
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Remember the headers."""
+        self._headers = headers
+
+    async def send(self, data: bytes) -> None:
+        """Put together."""
+        for payload in _payloads(self._parser, data):
+            self._translator.feed(payload)
+
+    async def finish(self) -> web.StreamResponse:
+        """The response, or the error that came inside the stream, as an HTTP error."""
+        self._translator.finish()
+        error = self._translator.error
+        if error is not None:
+            code = error.get("code")
+            status = code if isinstance(code, int) and 400 <= code <= 599 else 500
+            return refusal(
+                str(error.get("message")),
+                str(error.get("type")),
+                status,
+                param=error.get("param"),
+                headers=self._headers,
+            )
+        return web.Response(
+            body=orjson.dumps(self._translator.response()),
+            content_type="application/json",
+            headers=dict(self._headers),
+        )
+
+
+def _payloads(parser: SseParser, data: bytes) -> Iterator[Any]:
+    for event in parser.feed(data):
+        if event.data is not None and event.data != DONE:
+            yield orjson.loads(event.data)
+
+
+def _encode(events: list[Event]) -> bytes:
+    return b"".join(
+        b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+        for event in events
+    )
