@@ -1,6 +1,7 @@
 """`thinkscale compare`: policies x scenarios x seeds over several processes, and the report.
 
-Finished runs stay in OUT/runs and are not made again; interrupting it loses only those under way.
+Finished runs stay in OUT/runs and are not made again; interrupting it loses only those under way,
+and `--finished` then reports the scenarios of which every run is there.
 """
 
 import argparse
@@ -9,7 +10,9 @@ import multiprocessing
 import os
 import shlex
 import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -50,6 +53,11 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     arguments.add_argument(
         "--no-oracle", action="store_true", help="leave the oracle out: no ratios to it"
     )
+    arguments.add_argument(
+        "--finished",
+        action="store_true",
+        help="make no run: report the scenarios whose runs are all finished",
+    )
     arguments.add_argument("--no-brownout", action="store_true")
     arguments.add_argument("--traces", type=Path, metavar="DIR", help="full recordings")
     return arguments.parse_args(argv)
@@ -67,6 +75,8 @@ def _run(argv: Sequence[str]) -> int:
         raise Misuse(f"{options.out}: cannot be written ({error.strerror})") from error
     wanted = compare.jobs(plan)
     found = runs.finished(wanted)
+    if options.finished:
+        wanted = _whole_scenarios(wanted, found, options.out)
     _finish(runs, [job for job in wanted if job.key not in found], found, options.jobs)
     made = compare.beside_oracle(compare.asked(wanted, found))
     command = shlex.join(["thinkscale", "compare", *argv])
@@ -95,6 +105,21 @@ def _plan(options: argparse.Namespace) -> Plan:
         brownout=not options.no_brownout,
         traces=options.traces,
     )
+
+
+def _whole_scenarios(
+    wanted: Sequence[Job], found: Mapping[str, Record], out: Path
+) -> list[Job]:
+    """The jobs of the scenarios that lack none. Misuse: there is no such scenario."""
+    missing = Counter(job.scenario for job in wanted if job.key not in found)
+    whole = [job for job in wanted if job.scenario not in missing]
+    if not whole:
+        raise Misuse(
+            f"{out}: no scenario is finished by the present code; run it without --finished"
+        )
+    for name, count in missing.items():
+        print(f"left out: {name}, {count} runs are missing", file=sys.stderr)
+    return whole
 
 
 def _finish(runs: Runs, missing: Sequence[Job], found: dict[str, Record], processes: int) -> None:

@@ -157,3 +157,19 @@ def test_whether_a_setting_was_one_of_many_is_what_was_asked_this_time(trace, tm
     assert all(row["searched"] for row in swept["rows"])
     assert [(row["policy"], row["searched"]) for row in alone["rows"]] == [("kpa:0.7", False)]
     assert [row["policy"] for row in again["rows"] if not row["searched"]] == ["kpa:0.7"]
+
+
+def test_of_a_stopped_comparison_the_whole_scenarios_are_reported(trace, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = ("--seeds", "1,2", "--no-oracle", "--jobs", "1")
+    compared(trace, out, "static-2", *more)
+    made = set((out / "runs").glob("*.json"))
+    report = compared(f"{trace},drift", out, "static-2", *more, "--finished")
+    assert {row["scenario"].split("-")[0] for row in report["rows"]} == {"small.csv"}
+    assert [row["seeds"] for row in report["rows"]] == [[1, 2]]
+    assert set((out / "runs").glob("*.json")) == made
+    assert "left out: drift, 2 runs are missing" in capsys.readouterr().err
+
+    argv = ["--policies", "static-2", "--scenarios", "drift", "--out", str(out), "--finished"]
+    assert main(["compare", *argv]) == 2
+    assert "no scenario is finished" in capsys.readouterr().err
