@@ -56,8 +56,10 @@ class Process:
 class Emulator(Process):
     """An emulated engine. `step` is milliseconds a token."""
 
-    def __init__(self, *flags: str, step: float = 1.0, seats: int = 64) -> None:
-        self.port = free_port()
+    def __init__(
+        self, *flags: str, step: float = 1.0, seats: int = 64, port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         super().__init__(
             "emulator", "tiny", "--host", "127.0.0.1", "--port", str(self.port),
@@ -240,11 +242,19 @@ def emulator_flags() -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
+def gateway_flags() -> list[str]:
+    """Overridden by modules: flags of the gateway beside the usual ones."""
+    return []
+
+
+@pytest.fixture(scope="module")
 def processes(
-    emulator_flags: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+    emulator_flags: list[list[str]],
+    gateway_flags: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[GatewayProcess, list[Emulator]]]:
     directory = tmp_path_factory.mktemp("gateway")
-    gateway = GatewayProcess(directory)
+    gateway = GatewayProcess(directory, *gateway_flags)
     emulators: list[Emulator] = []
     try:
         emulators += [Emulator(*flags) for flags in emulator_flags]

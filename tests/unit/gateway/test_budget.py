@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinkscale.gateway.budget import MAX_NUDGES, Action, BudgetMachine, Verdict
+from thinkscale.gateway.verify import OVERRUN_TOKENS, Violation
 
 chunks = st.lists(st.integers(1, 5), min_size=1, max_size=30)
 
@@ -117,6 +118,77 @@ def test_an_engine_that_overruns_its_native_budget_is_told_on() -> None:
     machine = BudgetMachine(limit=10, native=10, can_force=False)
     assert machine.judge(12, 0, closed=False, finished=False).action is Action.PASS
     assert machine.violated
+
+
+@given(excess=st.integers(1, 60), forced=st.booleans(), sizes=st.lists(st.integers(1, 4)))
+def test_how_a_native_budget_failed_is_told_by_where_the_thought_ends_whoever_cuts(
+    excess: int, forced: bool, sizes: list[int]
+) -> None:
+    """Chunks of these sizes up to the end, which the engine puts `excess` tokens late."""
+    machine = BudgetMachine(limit=10, native=10, can_force=forced)
+    left, by_us = 10 + excess, False
+    for size in [*sizes, left]:
+        size = min(size, left)
+        left -= size
+        if by_us:
+            machine.beyond_cut(size, closed=left == 0)
+        else:
+            verdict = machine.judge(size, 0, closed=left == 0, finished=False)
+            by_us = verdict.action is Action.CUT
+        if left == 0:
+            break
+    machine.conclude(machine.thinking)
+    assert machine.violated
+    late = excess <= OVERRUN_TOKENS
+    assert machine.violation is (Violation.OVERRUN if late else Violation.IGNORED)
+    assert not machine.held
+    assert by_us == forced
+
+
+def test_estimated_tokens_prove_nothing_and_the_engines_own_count_at_the_end_does() -> None:
+    machine = BudgetMachine(limit=10, native=10)
+    machine.estimate_only()
+    machine.judge(70, 0, closed=False, finished=False)
+    machine.judge(0, 1, closed=True, finished=False)
+    machine.conclude(None)
+    assert not machine.violated
+    machine.conclude(10)
+    assert not machine.violated
+    machine.conclude(11)
+    assert machine.violation is Violation.OVERRUN
+
+
+def test_only_a_thought_that_the_engine_ended_at_its_budget_shows_that_it_holds() -> None:
+    held = {}
+    for used in range(4, 11):
+        machine = BudgetMachine(limit=10, native=10)
+        machine.judge(used, 0, closed=False, finished=False)
+        machine.judge(0, 0, closed=True, finished=False)
+        machine.conclude(used)
+        held[used] = machine.held
+    assert [used for used, holds in held.items() if holds] == [9, 10]
+    by_load = BudgetMachine(limit=10, native=10)
+    by_load.judge(9, 0, closed=False, finished=False)
+    by_load.lower(9)
+    by_load.judge(1, 0, closed=False, finished=False)
+    assert by_load.cut_by_load
+    assert not by_load.held
+
+
+def test_a_thought_that_was_made_to_go_on_owes_nothing_to_the_native_budget() -> None:
+    machine = BudgetMachine(limit=10, native=10, minimum=8, nudge_tokens=2)
+    assert machine.judge(5, 0, closed=True, finished=False).action is Action.EXTEND
+    machine.inject(2)
+    assert machine.judge(9, 0, closed=False, finished=False) == Verdict(Action.CUT, 3)
+    machine.conclude(10)
+    assert not machine.violated
+
+
+@pytest.mark.parametrize(("used", "extended"), [(8, True), (9, False)])
+def test_a_nudge_never_makes_a_thought_longer_than_its_maximum(used: int, extended: bool) -> None:
+    machine = BudgetMachine(limit=10, minimum=10, nudge_tokens=2)
+    verdict = machine.judge(used, 0, closed=True, finished=False)
+    assert (verdict.action is Action.EXTEND) == extended
 
 
 @given(limit=st.integers(0, 20), sizes=chunks)
