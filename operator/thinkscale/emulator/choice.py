@@ -6,9 +6,11 @@ splitting is what a reasoning parser does: by token ids, never by looking for ta
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from thinkscale.emulator.prompt import PromptState, Thought
 from thinkscale.emulator.script import Script
+from thinkscale.emulator.tools import Caller
 from thinkscale.emulator.vocabulary import END_THINK, EOS, TEXTS, THINK
 
 
@@ -30,11 +32,20 @@ class Piece:
     finish_reason: str | None = None
     """stop | length | abort on the last piece."""
     stop_reason: int | str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    called: bool = False
+    """The choice has called a function, here or before."""
+
+    @property
+    def told_reason(self) -> str | None:
+        """The finish reason as the client gets it: for the engine, a call is a stop like others."""
+        return "tool_calls" if self.called and self.finish_reason == "stop" else self.finish_reason
 
     @property
     def is_silent(self) -> bool:
         """Only a tag: nothing for a client that counts no token ids."""
-        return self.reasoning is None and self.content is None and self.finish_reason is None
+        said = self.reasoning is not None or self.content is not None or bool(self.tool_calls)
+        return not said and self.finish_reason is None
 
 
 class StopStrings:
@@ -82,6 +93,7 @@ class Choice:
         min_tokens: int,
         stop_token_ids: frozenset[int],
         coalesce: int = 1,
+        caller: Caller | None = None,
     ) -> None:
         self.index = index
         self.generated = 0
@@ -95,6 +107,7 @@ class Choice:
         self._min_tokens = min_tokens
         self._stop_token_ids = stop_token_ids
         self._coalesce = coalesce
+        self._caller = caller
         self._ids: list[int] = []
         self._parts: dict[str, list[str]] = {}
 
@@ -154,10 +167,16 @@ class Choice:
                     self._add("content", held)
         parts, ids = self._parts, self._ids
         self._parts, self._ids = {}, []
+        calls = None
+        if self._caller is not None and not self._reasoning:
+            words = parts.pop("content", [])
+            calls = self._caller.feed(words, last=finish_reason == "stop")
         return Piece(
             reasoning="".join(parts["reasoning"]) if "reasoning" in parts else None,
             content="".join(parts["content"]) if "content" in parts else None,
             token_ids=ids,
             finish_reason=finish_reason,
             stop_reason=stop_reason,
+            tool_calls=calls or None,
+            called=self._caller is not None and self._caller.began,
         )

@@ -14,6 +14,7 @@ import orjson
 
 from thinkscale.emulator.choice import Choice, Parser, Piece
 from thinkscale.emulator.requests import Generation
+from thinkscale.emulator.tools import merged
 
 ENGINE_VERSION: Final = "0.32.0"
 FINGERPRINT: Final = f"vllm-{ENGINE_VERSION}-emulated"
@@ -142,6 +143,8 @@ class Replies:
             fields.append(self._reasoning_key + orjson.dumps(piece.reasoning))
         if piece.content is not None:
             fields.append(b'"content":' + orjson.dumps(piece.content))
+        if piece.tool_calls:
+            fields.append(b'"tool_calls":' + orjson.dumps(piece.tool_calls))
         head = b'{"index":%d,"delta":{' % choice.index
         return head + b",".join(fields) + b'},"logprobs":null,' + self._ending(piece)
 
@@ -160,12 +163,13 @@ class Replies:
 
     def _ending(self, piece: Piece) -> bytes:
         ids = orjson.dumps(piece.token_ids) if self._generation.return_token_ids else b"null"
-        if piece.finish_reason is None:
+        told = piece.told_reason
+        if told is None:
             reason = b'"finish_reason":null' if self._generation.chat else _NOT_FINISHED
         else:
-            reason = (
-                b'"finish_reason":"%s","stop_reason":' % piece.finish_reason.encode()
-            ) + orjson.dumps(piece.stop_reason)
+            reason = (b'"finish_reason":"%s","stop_reason":' % told.encode()) + orjson.dumps(
+                piece.stop_reason
+            )
         return reason + b',"token_ids":' + ids + b"}"
 
     def _whole_chat(
@@ -179,7 +183,7 @@ class Replies:
             "annotations": None,
             "audio": None,
             "function_call": None,
-            "tool_calls": [],
+            "tool_calls": merged([call for piece in pieces for call in piece.tool_calls or ()]),
             self._style.reasoning_field: reasoning,
         }
         return {"index": choice.index, "message": message, **self._whole_ending(pieces)}
@@ -200,7 +204,7 @@ class Replies:
         ids = [token for piece in pieces for token in piece.token_ids]
         return {
             "logprobs": None,
-            "finish_reason": pieces[-1].finish_reason,
+            "finish_reason": pieces[-1].told_reason,
             "stop_reason": pieces[-1].stop_reason,
             "token_ids": ids if self._generation.return_token_ids else None,
         }

@@ -74,9 +74,12 @@ class Lengths:
 def _given(field: str, value: object) -> Plan:
     if isinstance(value, dict):
         thinking, answer = value.get("thinking_tokens"), value.get("answer_tokens")
-        if _is_count(thinking) and _is_count(answer):
-            return Plan(thinking_tokens=thinking, answer_tokens=answer)
-    raise ValueError(f"{field} must be {{thinking_tokens, answer_tokens}}, whole numbers")
+        calls = value.get("tool_calls", 0)
+        if _is_count(thinking) and _is_count(answer) and _is_count(calls):
+            return Plan(thinking_tokens=thinking, answer_tokens=answer, tool_calls=calls)
+    raise ValueError(
+        f"{field} must be {{thinking_tokens, answer_tokens}}, maybe {{tool_calls}}, whole numbers"
+    )
 
 
 def _is_count(value: object) -> TypeGuard[int]:

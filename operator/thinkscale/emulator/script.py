@@ -29,6 +29,8 @@ class Plan:
 
     thinking_tokens: int
     answer_tokens: int
+    tool_calls: int = 0
+    """Of the answer, where the request has tools; 0: as `tool_choice` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from thinkscale.emulator.requests import (
     read_generation,
 )
 from thinkscale.emulator.script import Script
+from thinkscale.emulator.tools import caller_of
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 """vLLM's: a client must not reuse a connection that was idle for so long."""
@@ -136,15 +137,20 @@ class Server:
         except ValueError as wrong:
             raise malformed(str(wrong)) from wrong
         stops = StopStrings(generation.stop, include=generation.include_stop)
+        parser = self._options.parser if generation.chat else Parser.NONE
+        caller = None
+        if parser is not Parser.NONE:  # without one, the thought is part of the text
+            caller = caller_of(generation.body, plan.tool_calls, plan.answer_tokens)
         choice = Choice(
             index=index,
             prompt=state,
             script=Script(state, len(prompt), plan, sampling, number),
-            parser=self._options.parser if generation.chat else Parser.NONE,
+            parser=parser,
             stops=stops if generation.stop else None,
             min_tokens=sampling.min_tokens,
             stop_token_ids=sampling.stop_token_ids,
             coalesce=self._options.quirks.coalesce,
+            caller=caller,
         )
         return Job(
             choice=choice,
