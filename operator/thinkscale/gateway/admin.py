@@ -50,10 +50,5 @@ class Admin:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        if self._gateway.draining:
-            return web.Response(status=503, text="draining\n")
-        if self._gateway.config is None:
-            return web.Response(status=503, text="no configuration yet\n")
-        if not self._gateway.located:  # else it would hold requests that others could serve
-            return web.Response(status=503, text="no list of replicas yet\n")
-        return web.Response(text="ok\n")
+        unready = self._gateway.unready
+        return web.Response(status=503 if unready else 200, text=f"{unready or 'ok'}\n")

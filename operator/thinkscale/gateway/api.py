@@ -16,6 +16,8 @@ from thinkscale.engines.vllm_requests import VllmRequests
 from thinkscale.gateway import responses
 from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.guard import KEY_ID, Guard
+from thinkscale.gateway.key_source import KeySource
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.relay import Relay
 from thinkscale.gateway.request import BadRequest, ClientRequest, parse
@@ -31,8 +33,16 @@ WATCH_SECONDS: Final = 1.0
 class Api:
     """The handlers, and the requests that they serve now."""
 
-    def __init__(self, gateway: Gateway, upstream: Upstream, patience: Patience) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        upstream: Upstream,
+        patience: Patience,
+        keys: KeySource | None = None,
+    ) -> None:
+        """`keys`: what clients must show; None: they need no key."""
         self._gateway = gateway
+        self._guard = Guard(keys, gateway.tally) if keys else None
         self._upstream = upstream
         self._patience = patience
         self._relays: set[Relay] = set()
@@ -40,11 +50,13 @@ class Api:
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        doors = [self._guard.middleware()] if self._guard else []
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=doors)
         app.router.add_post(Route.CHAT, self._chat)
         app.router.add_post(Route.COMPLETIONS, self._completions)
         app.router.add_post(responses.PATH, self._responses)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._health)
         app.on_response_prepare.append(self._close_when_draining)
         return app
 
@@ -104,6 +116,13 @@ class Api:
             raise asyncio.CancelledError from None  # as aiohttp itself would have, a moment later
         finally:
             self._relays.discard(relay)
+            self._gateway.tally.ended(
+                tier=parsed.grant.tier,
+                key=request.get(KEY_ID),
+                outcome=relay.outcome,
+                thinking=relay.flight.thinking,
+                answer=relay.flight.answer,
+            )
 
     async def _read(
         self, request: web.Request, route: Route | None, config: GatewayConfig
@@ -118,6 +137,8 @@ class Api:
         self, request: web.Request, config: GatewayConfig, parsed: ClientRequest, client: Client
     ) -> Relay:
         headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
+        if self._guard is not None:
+            headers.pop("Authorization", None)  # it is between the client and us
         return Relay(
             gateway=self._gateway,
             upstream=self._upstream,
@@ -135,6 +156,10 @@ class Api:
         return web.Response(
             body=orjson.dumps({"object": "list", "data": models}), content_type="application/json"
         )
+
+    async def _health(self, _: web.Request) -> web.Response:
+        """As engines answer it: 200 while new requests are welcome."""
+        return web.Response(status=503 if self._gateway.unready else 200)
 
     def _card(self, config: GatewayConfig) -> dict[str, object]:
         return {

@@ -20,6 +20,7 @@ from thinkscale.gateway.ledger import Ledger
 from thinkscale.gateway.prompt_size import PromptSize, PromptSizes
 from thinkscale.gateway.routing import Assignment, Replica, Router
 from thinkscale.gateway.sequence import Sequence
+from thinkscale.gateway.tally import Tally
 from thinkscale.gateway.verify import RETRY_SECONDS, NativeTrust
 from thinkscale.model.admission import Ceiling, shared
 from thinkscale.model.brownout import Pressure
@@ -58,6 +59,7 @@ class Gateway:
         self.boot_id = uuid.uuid4().hex
         self.config: GatewayConfig | None = None
         self.directive: Directive | None = None
+        self.tally = Tally()
         self.ledger = Ledger()
         self.router: Router[Ticket] = Router(
             work=lambda replica: self.ledger.work(replica, clock())
@@ -78,6 +80,16 @@ class Gateway:
         self._idle = asyncio.Event()
         self._fleet: frozenset[str] = frozenset()
         self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def unready(self) -> str:
+        """Why it should get no new request; empty: it may."""
+        if self.draining:
+            return "draining"
+        if self.config is None:
+            return "no configuration yet"
+        # Without it, it would hold requests that others could serve.
+        return "" if self.located else "no list of replicas yet"
 
     # What the sources tell.
 

@@ -5,7 +5,7 @@ No engine exports thinking apart from answering; these do. `service` is NAMESPAC
 grouped query reads a whole fleet.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.histogram import Bins
+from thinkscale.gateway.tally import Row
 
 PREFIX = "thinkscale_gateway_"
 
@@ -37,6 +38,7 @@ class _Books:
         yield from self._latencies()
         yield from self._budgets()
         yield from self._fleet()
+        yield from self._clients()
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
         family = GaugeMetricFamily(PREFIX + name, text, labels=["service"])
@@ -211,6 +213,35 @@ class _Books:
             )
             order.add_metric([self._service], {"id": gateway.directive.id})
             yield order
+
+    def _clients(self) -> Iterator[Metric]:
+        tally = self._gateway.tally
+        yield from self._rows("tier", "Empty: no tier.", tally.tiers)
+        yield from self._rows("key", "By the id of the API key.", tally.keys)
+        family = CounterMetricFamily(
+            PREFIX + "unauthorized", "Requests without a valid API key.", labels=["service"]
+        )
+        family.add_metric([self._service], tally.unauthorized)
+        yield family
+
+    def _rows(self, label: str, text: str, rows: Mapping[str, Row]) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            f"{PREFIX}{label}_requests",
+            f"Requests that ended. {text}",
+            labels=["service", label, "outcome"],
+        )
+        tokens = CounterMetricFamily(
+            f"{PREFIX}{label}_tokens",
+            f"Tokens of requests that ended. {text}",
+            labels=["service", label, "phase"],
+        )
+        for name, row in rows.items():
+            for outcome, count in row.outcomes.items():
+                requests.add_metric([self._service, name, outcome.value], count)
+            tokens.add_metric([self._service, name, "thinking"], row.thinking_tokens)
+            tokens.add_metric([self._service, name, "answering"], row.answer_tokens)
+        yield requests
+        yield tokens
 
 
 def _buckets(edges: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
