@@ -67,12 +67,6 @@ _TRANSLATED: Final = frozenset(
         "truncation",
     }
 )
-_CHAT_NAMES: Final = {
-    "messages": "input",
-    "reasoning_effort": "reasoning.effort",
-    "max_completion_tokens": "max_output_tokens",
-    "response_format": "text.format",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +113,9 @@ def read(data: bytes, model: str) -> ResponsesRequest:
 
 def in_its_words(error: BadRequest) -> BadRequest:
     """A refusal of the chat request, naming the field as the client knows it."""
-    name = _CHAT_NAMES.get(error.param or "")
-    if name is None:
+    if error.param != "reasoning_effort":
         return error
-    return BadRequest(
-        error.message.replace(error.param or "", name), param=name, status=error.status
-    )
+    return BadRequest(error.message, param="reasoning.effort", status=error.status)
 
 
 def _object(data: bytes) -> dict[str, Any]:
