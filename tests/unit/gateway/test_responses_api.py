@@ -295,42 +295,6 @@ async def test_where_no_replica_can_be_reached_it_is_a_502(setup: Any, openai: O
     assert failed.value.status_code == 502
 
 
-async def test_an_engine_that_dies_ends_the_stream_with_a_failed_response(
-    setup: Any, processes: Any, aopenai: AsyncOpenAI
-) -> None:
-    await setup.arrange("a")
-    doomed = type(processes[1][0])("--reasoning-parser", "deepseek_r1")
-    try:
-        await _up(setup, doomed)
-        setup.gateway.write("replicas.json", [{"name": "doomed", "url": doomed.url}])
-        await setup.until(lambda s: set(s["replicas"]) == {"doomed"})
-        kinds: list[str] = []
-        async with await aopenai.responses.create(
-            model="tiny", input="hello", stream=True, extra_body=plan(5000, 3)
-        ) as stream:
-            async for event in stream:
-                kinds.append(event.type)
-                if event.type == "response.reasoning_text.delta" and len(kinds) < 20:
-                    doomed.stop()
-        assert event.type == "response.failed"
-        assert event.response.status == "failed"
-        assert event.response.error is not None
-        assert event.response.error.code == "server_error"
-        assert thought(event.response)
-    finally:
-        doomed.stop()
-
-
-async def _up(setup: Any, emulator: Any) -> None:
-    for _ in range(500):
-        try:
-            async with setup.session.get(emulator.url + "/health"):
-                return
-        except OSError:
-            await asyncio.sleep(0.02)
-    raise AssertionError("the emulator does not serve")
-
-
 async def test_a_client_that_goes_away_ends_the_engines_work(
     setup: Any, aopenai: AsyncOpenAI
 ) -> None:
@@ -344,3 +308,23 @@ async def test_a_client_that_goes_away_ends_the_engines_work(
     before = (await setup.signals())["counters"]["cancelled"]
     await setup.until(lambda s: s["phases"]["thinking"] == 0, within=1)
     assert (await setup.signals())["counters"]["cancelled"] >= max(1, before)
+
+
+async def test_an_engine_that_dies_ends_the_stream_with_a_failed_response(
+    setup: Any, aopenai: AsyncOpenAI
+) -> None:
+    """The last test of this module: engine c is gone afterwards."""
+    await setup.arrange("c")
+    kinds: list[str] = []
+    async with await aopenai.responses.create(
+        model="tiny", input="hello", stream=True, extra_body=plan(5000, 3)
+    ) as stream:
+        async for event in stream:
+            kinds.append(event.type)
+            if event.type == "response.reasoning_text.delta" and len(kinds) < 20:
+                setup.emulators[2].stop()
+    assert event.type == "response.failed"
+    assert event.response.status == "failed"
+    assert event.response.error is not None
+    assert event.response.error.code == "server_error"
+    assert thought(event.response)
