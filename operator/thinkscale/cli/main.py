@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("thinkscale.cli.simulate", "run a policy on a scenario or trace, in virtual time"),
     "compare": ("thinkscale.cli.compare", "compare policies over scenarios and seeds"),
     "profile": ("thinkscale.cli.profile", "fit lengths and latencies of a trace or live gateway"),
+    "sweep": ("thinkscale.cli.sweep", "find the fewest thinking tokens that are good enough"),
     "whatif": ("thinkscale.cli.whatif", "tell what more thinking would cost"),
 }
 EXTRA: Final = frozenset({"matplotlib", "numpy", "rich"})
