@@ -66,6 +66,11 @@ def scenario(options: argparse.Namespace, live: Live | None = None) -> Scenario:
     else:
         name = str(Path(options.trace).absolute()) if options.trace else options.scenario
         made = scenario_of(name, options.seed, brownout=brownout, traces=options.traces)
+    return on_fleet(made, options, brownout=brownout)
+
+
+def on_fleet(made: Scenario, options: argparse.Namespace, *, brownout: bool) -> Scenario:
+    """On what `--spec` declares and `--engine` names."""
     if options.spec is not None:
         made = _as_declared(made, service(options.spec), brownout=brownout)
     if options.engine is not None:
