@@ -9,14 +9,12 @@ operator that is gone must not leave it on. Sans-I/O; instants are the caller's.
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from thinkscale.model.brownout import Brownout, BrownoutRule, Pressure, evaluate
+from thinkscale.model.brownout import ARRIVALS_SECONDS, Brownout, BrownoutRule, Pressure, evaluate
 from thinkscale.model.cutting import CutLimits, Thought
 
 T = TypeVar("T")
-
-ARRIVALS_SECONDS: Final = 10.0
 
 
 class ArrivalRate:

@@ -17,13 +17,12 @@ from thinkscale.gateway.slo import Outcome, answer_pace, is_late, score
 from thinkscale.gateway.verify import Violation
 from thinkscale.model.ages import BINS, bin_of
 from thinkscale.model.gateway_config import SloConfig
-from thinkscale.model.signals import Counters, PhaseCounts, SloCounts
+from thinkscale.model.residuals import PRIOR_ANSWER_TOKENS
+from thinkscale.model.signals import FASTEST_MIN_TOKENS, Counters, PhaseCounts, SloCounts
 
 PACE_EDGES_SECONDS: Final = (
     0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0,
 )  # fmt: skip
-FASTEST_MIN_TOKENS: Final = 32
-PRIOR_ANSWER_TOKENS: Final = 200.0
 _WORK_REFRESH_SECONDS: Final = 0.5
 
 

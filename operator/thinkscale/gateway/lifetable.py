@@ -1,21 +1,13 @@
 """The running life table of thinking: how long thoughts last, and what is left of one of this age.
 
 Occurrence/exposure by age bin (`model.ages`): requests still thinking and thoughts cut by a budget
-count as exposure without an end, so long thoughts are not under-counted (censoring). A weak prior
-of `PRIOR_ENDS` ends at the prior mean steadies bins with no data. Pure.
-
-Worked example: with 100 ends over 100,000 tokens of exposure in every bin, the hazard is one end
-per 1,000 tokens in each, and a thinker of any age has 1,000 tokens left on average.
+count as exposure without an end, so long thoughts are not under-counted (censoring). What is left
+follows from the counts by `model.residuals`. Pure.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final
-
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS, bin_of
+from thinkscale.model.residuals import PRIOR_MEAN_TOKENS, mean_residuals
 from thinkscale.model.signals import LifeTableCounts
-
-PRIOR_ENDS: Final = 0.5
 
 
 class LifeTable:
@@ -23,7 +15,7 @@ class LifeTable:
 
     __slots__ = ("_residual", "_stale", "ends", "exposure_tokens", "prior_mean_tokens")
 
-    def __init__(self, prior_mean_tokens: float = 500.0) -> None:
+    def __init__(self, prior_mean_tokens: float = PRIOR_MEAN_TOKENS) -> None:
         self.exposure_tokens = [0] * BINS
         self.ends = [0] * BINS
         self.prior_mean_tokens = prior_mean_tokens
@@ -56,28 +48,7 @@ class LifeTable:
         budget.
         """
         if self._stale:
-            self._residual = _residuals(self.exposure_tokens, self.ends, self.prior_mean_tokens)
+            self._residual = mean_residuals(self.exposure_tokens, self.ends, self.prior_mean_tokens)
             self._stale = False
         left = self._residual[bin_of(age_tokens)]
         return left if limit is None else min(left, max(0.0, limit - age_tokens))
-
-
-def _residuals(
-    exposure: Sequence[int], ends: Sequence[int], prior_mean_tokens: float
-) -> list[float]:
-    """Mean residual thinking tokens at the start of each bin, from the last bin backwards:
-    hazard h = ends / exposure; within a bin of width w a constant hazard lets 1 - exp(-h w) of them
-    end, approximated by h w / (1 + h w) without a power; residual = tokens lived in the bin + what
-    survives it.
-    """
-    hazards = [
-        (ends[i] + PRIOR_ENDS) / (exposure[i] + PRIOR_ENDS * prior_mean_tokens) for i in range(BINS)
-    ]
-    residuals = [0.0] * BINS
-    residuals[-1] = 1 / hazards[-1]
-    widths = [high - low for low, high in pairwise(AGE_EDGES_TOKENS)]
-    for i in range(BINS - 2, -1, -1):
-        ended = hazards[i] * widths[i] / (1 + hazards[i] * widths[i])
-        lived = ended / hazards[i]
-        residuals[i] = lived + (1 - ended) * residuals[i + 1]
-    return residuals

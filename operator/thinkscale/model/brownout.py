@@ -20,6 +20,8 @@ from pydantic import Field
 from thinkscale.model.signals import Wire
 
 STAYS_ON_SECONDS: Final = 1.0
+ARRIVALS_SECONDS: Final = 10.0
+"""The arrivals per second that a gateway tells the rule are those of the last ten seconds."""
 
 
 class Carried(Wire):

@@ -26,6 +26,8 @@ LATENCY_EDGES_SECONDS: Final[tuple[float, ...]] = (
     30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1800.0,
 )  # fmt: skip
 """Upper edges of latency histograms; one more, open bin follows."""
+FASTEST_MIN_TOKENS: Final = 32
+"""Shorter outputs say nothing about the fastest pace: a single quick step would."""
 
 Count = Annotated[int, Field(ge=0)]
 

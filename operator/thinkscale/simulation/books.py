@@ -13,10 +13,14 @@ import numpy as np
 
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS
 from thinkscale.model.intent import Indicator, Objective
-from thinkscale.model.signals import LATENCY_EDGES_SECONDS, Histogram, LifeTableCounts
+from thinkscale.model.signals import (
+    FASTEST_MIN_TOKENS,
+    LATENCY_EDGES_SECONDS,
+    Histogram,
+    LifeTableCounts,
+)
 from thinkscale.simulation.flight import Flight
 
-FASTEST_MIN_TOKENS: Final = 32
 _EDGES: Final = np.array(AGE_EDGES_TOKENS)
 _WIDTHS: Final = np.append(np.diff(_EDGES), 0)
 """Of the last, open bin nobody gets beyond."""

@@ -6,14 +6,11 @@ knows: they size a scenario's first fleet and give the oracle its ideal occupanc
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from thinkscale.fleet.profile import Profile
 from thinkscale.model.intent import Indicator, Intent
+from thinkscale.scaling.capacity import KV_FILL, PACE_FILL
 from thinkscale.simulation.workload import Workload
-
-KV_FILL: Final = 0.93
-PACE_FILL: Final = 0.94
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ in it: no length of a request that has not ended, no arrival that has not come.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -13,12 +12,12 @@ import numpy.typing as npt
 
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS
 from thinkscale.model.intent import Indicator, Objective
+from thinkscale.model.residuals import PRIOR_ANSWER_TOKENS, mean_residuals
 from thinkscale.model.signals import (
     BudgetSignals,
     Counters,
     EngineSignals,
     GatewaySignals,
-    LifeTableCounts,
     PhaseCounts,
     ReplicaSignals,
     SloCounts,
@@ -28,11 +27,7 @@ from thinkscale.simulation.flight import Flight
 from thinkscale.simulation.front import Front
 from thinkscale.simulation.members import Member, Stage
 
-PRIOR_ENDS: Final = 0.5
-PRIOR_MEAN_TOKENS: Final = 500.0
-PRIOR_ANSWER_TOKENS: Final = 200.0
 _EDGES: Final = np.array(AGE_EDGES_TOKENS)
-_WIDTHS: Final = tuple(high - low for low, high in pairwise(AGE_EDGES_TOKENS))
 
 Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -185,7 +180,8 @@ def _replicas(
 def _remaining(flying: InFlight, books: Books) -> Numbers:
     """Tokens expected still to come of each, as a gateway reckons them."""
     answer = books.answer_tokens / books.completed if books.completed else PRIOR_ANSWER_TOKENS
-    residuals = np.array(_residuals(books))
+    table = books.thoughts.life_table(())
+    residuals = np.array(mean_residuals(table.exposure_tokens, table.ends))
     bins = np.searchsorted(_EDGES, flying.age, side="right") - 1
     answered = flying.age - flying.thought
     # One that outlived the mean is as likely as not to go on for a while.
@@ -239,21 +235,3 @@ def _budget(front: Front, books: Books) -> BudgetSignals:
         violated=0,
         withheld_tokens=books.withheld_tokens,
     )
-
-
-def _residuals(books: Books) -> list[float]:
-    """Mean thinking tokens still to come at the start of each age bin, as a gateway reckons them:
-    a constant hazard in each bin, steadied by half an end of a weak prior.
-    """
-    table: LifeTableCounts = books.thoughts.life_table(())
-    hazards = [
-        (ends + PRIOR_ENDS) / (exposure + PRIOR_ENDS * PRIOR_MEAN_TOKENS)
-        for ends, exposure in zip(table.ends, table.exposure_tokens, strict=True)
-    ]
-    residuals = [0.0] * BINS
-    residuals[-1] = 1 / hazards[-1]
-    for at in range(BINS - 2, -1, -1):
-        inside = hazards[at] * _WIDTHS[at]
-        ended = inside / (1 + inside)
-        residuals[at] = ended / hazards[at] + (1 - ended) * residuals[at + 1]
-    return residuals

@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 
 from thinkscale.model.intent import Intent
+from thinkscale.scaling.capacity import KV_FILL, PACE_FILL
 from thinkscale.scaling.occupancy import (
     GROW_SIGMAS,
     HYSTERESIS_SHARE,
     MOST_HYSTERESIS,
     SHRINK_SIGMAS,
 )
-from thinkscale.simulation.design_point import KV_FILL, PACE_FILL, pace_limit_seconds
+from thinkscale.simulation.design_point import pace_limit_seconds
 from thinkscale.simulation.outcome import Numbers
 from thinkscale.simulation.scenario import Scenario
 
