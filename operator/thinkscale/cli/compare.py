@@ -107,9 +107,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
-def _whole_scenarios(
-    wanted: Sequence[Job], found: Mapping[str, Record], out: Path
-) -> list[Job]:
+def _whole_scenarios(wanted: Sequence[Job], found: Mapping[str, Record], out: Path) -> list[Job]:
     """The jobs of the scenarios that lack none. Misuse: there is no such scenario."""
     missing = Counter(job.scenario for job in wanted if job.key not in found)
     whole = [job for job in wanted if job.scenario not in missing]

@@ -22,7 +22,7 @@ from thinkscale.resources.intent import intent_of
 from thinkscale.simulation import scenarios
 from thinkscale.simulation.choose import scenario_of
 from thinkscale.simulation.live import Live, workload_of
-from thinkscale.simulation.scenario import Scenario
+from thinkscale.simulation.scenario import Scenario, uncut
 
 
 def add_scenario(arguments: Parser, *, live: bool = False) -> None:
@@ -81,8 +81,7 @@ def on_fleet(made: Scenario, options: argparse.Namespace, *, brownout: bool) -> 
 def _as_declared(made: Scenario, declared: ReasoningService, *, brownout: bool) -> Scenario:
     intent = intent_of(declared)
     if not brownout:
-        budget = replace(intent.budget, floor_tokens=intent.budget.max_tokens)
-        intent = replace(intent, budget=budget, truncation_allowance=0.0)
+        intent = uncut(intent)
     profile = replace(_truth(intent, made.profile), seats=intent.seats_per_replica)
     if intent.budget.max_tokens is not None:
         made = replace(made, workload=made.workload.within(intent.budget.max_tokens))

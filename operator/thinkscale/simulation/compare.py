@@ -94,7 +94,7 @@ def execute(job: Job) -> Record:
         "policy": job.contestant.label,
         "family": job.contestant.family,
         "setting": job.contestant.setting,
-        "target": min((o.objective for o in scenario.intent.objectives), default=1.0),
+        "target": scenario.target,
         "fingerprint": job.fingerprint,
     }
 

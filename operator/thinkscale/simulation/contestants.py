@@ -15,7 +15,7 @@ from thinkscale.simulation import oracle, ours
 from thinkscale.simulation.outcome import Outcome
 from thinkscale.simulation.rivals import RIVALS, Rival
 from thinkscale.simulation.run import run
-from thinkscale.simulation.scenario import Scenario
+from thinkscale.simulation.scenario import Scenario, uncut
 from thinkscale.simulation.tuned import SINGLE
 
 OURS: Final = "thinkscale"
@@ -146,8 +146,7 @@ def _asked(scenario: Scenario, percent: str, *, cuts: bool) -> Scenario:
             intent, objectives=tuple(replace(o, objective=share) for o in intent.objectives)
         )
     if not cuts:
-        budget = replace(intent.budget, floor_tokens=intent.budget.max_tokens)
-        intent = replace(intent, budget=budget, truncation_allowance=0.0)
+        intent = uncut(intent)
     return replace(scenario, intent=intent)
 
 

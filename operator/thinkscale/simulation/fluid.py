@@ -17,10 +17,10 @@ from typing import Final
 
 import numpy as np
 
-from thinkscale.model.intent import Indicator, Intent
 from thinkscale.simulation.design_point import DesignPoint, design_point, pace_limit_seconds
 from thinkscale.simulation.outcome import Flags, Numbers
 from thinkscale.simulation.scenario import Scenario
+from thinkscale.simulation.score import Measured
 from thinkscale.simulation.staffing import (
     GRID_SECONDS,
     limit_of,
@@ -135,7 +135,7 @@ def _times(scenario: Scenario, fleet: _Fleet) -> tuple[Numbers, Numbers, Numbers
     prefill = profile.prompt_token_seconds * load.prompt_tokens
     first = begun + (0.5 + chunks) * pace + prefill
     steps = np.concatenate(([0.0], np.cumsum(GRID_SECONDS / fleet.pace)))
-    edges = np.append(fleet.at, fleet.at[-1] + GRID_SECONDS)
+    edges = _bins(fleet.at)
     done = np.interp(first, edges, steps)
     answer = _at_steps(done + np.minimum(load.thinking_tokens, load.output_tokens - 1),
                        edges, steps, fleet)  # fmt: skip
@@ -209,14 +209,24 @@ def _prediction(
     inside = slice(begin, max(begin + 1, math.ceil(scenario.duration_seconds / GRID_SECONDS)))
     replicas, asked = fleet.replicas[inside], growing[inside]
     hours = float(replicas.sum()) * GRID_SECONDS / 3600 + _moving_hours(scenario, replicas, point)
-    answered = load.answer_tokens[scored] > 0
+    answers = load.answer_tokens[scored]
+    measured = Measured(
+        first=first,
+        answered=answer,
+        ended=end,
+        thinking=thinking,
+        tokens=outputs,
+        pace=pace,
+        answer_pace=(end - answer) / np.maximum(1, answers - 1),
+    )
     return Prediction(
         queue_seconds=fleet.waits[scored],
         first_token_seconds=first,
-        first_answer_seconds=np.where(answered, answer, np.nan),
+        first_answer_seconds=np.where(answers > 0, answer, np.nan),
         end_seconds=end,
         pace_seconds=pace,
-        met=_met(scenario.intent, first, answer, end, pace, outputs, thinking),
+        met={o.name: measured.met(o) for o in scenario.intent.objectives}
+        or {"all": np.ones(len(first), dtype=bool)},
         mean_replicas=float(replicas.mean()),
         peak_replicas=int(replicas.max()),
         wanted_mean_replicas=float(asked.mean()),
@@ -235,22 +245,3 @@ def _moving_hours(scenario: Scenario, replicas: Numbers, point: DesignPoint) -> 
     boots = float(moves[moves > 0].sum()) * scenario.boot.mean_seconds
     drains = float(-moves[moves < 0].sum()) * longest * point.token_seconds
     return (boots + drains) / 3600
-
-
-def _met(
-    intent: Intent, first: Numbers, answer: Numbers, end: Numbers, pace: Numbers,
-    outputs: np.ndarray, thinking: np.ndarray,
-) -> dict[str, Flags]:  # fmt: skip
-    measured = {
-        Indicator.TIME_TO_FIRST_TOKEN: (first, outputs),
-        Indicator.TIME_TO_FIRST_ANSWER: (answer, thinking),
-        Indicator.TIME_PER_ANSWER_TOKEN: (pace, outputs),
-        Indicator.TIME_PER_OUTPUT_TOKEN: (pace, outputs),
-        Indicator.END_TO_END: (end, outputs),
-    }
-    met = {}
-    for objective in intent.objectives:
-        values, tokens = measured[objective.indicator]
-        limit = objective.threshold_seconds + objective.per_token_seconds * tokens
-        met[objective.name] = values <= limit
-    return met or {"all": np.ones(len(first), dtype=bool)}

@@ -112,10 +112,9 @@ class Members:
         return new, going
 
     def replace(self, member: Member, now: float) -> Member:
-        """One died: the workload orders another."""
-        drained = member.stage is Stage.DRAINING
+        """One that was ready died: the workload orders another."""
         member.become(Stage.GONE, now)
-        new = member if drained else self._new(now)
+        new = self._new(now)
         self.refresh()
         return new
 

@@ -10,7 +10,7 @@ With `gateway` it has our admission ceiling and fresh-first queue too, but may c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -72,12 +72,11 @@ def oracle(
     """The cheapest plan found that serves at least `target` of the requests well; where none does
     (a limit binds), the one that serves most. `progress`: the share of all work that is done.
     """
-    true = _undisturbed(scenario)
-    found = oracle_cache.key(true, f"target {target} gateway {gateway}")
+    found = oracle_cache.key(scenario, f"target {target} gateway {gateway}")
     known = oracle_cache.load(found)
     if known is not None:
-        return _Search(true, gateway, target, progress, runs=1).simulated(known)
-    search = _Search(true, gateway, target, progress, runs=RUNS)
+        return _Search(scenario, gateway, target, progress, runs=1).simulated(known)
+    search = _Search(scenario, gateway, target, progress, runs=RUNS)
     levels, outcome = search.best()
     about = {"scenario": scenario.name, "seed": scenario.seed, "gpu_hours": outcome.gpu_hours}
     oracle_cache.store(found, levels, about)
@@ -233,12 +232,6 @@ class _Search:
 def _around(missed: Values) -> Values:
     """The mean with the neighbours."""
     return np.convolve(np.pad(missed, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
-
-
-def _undisturbed(scenario: Scenario) -> Scenario:
-    """Nothing that only a policy without foresight meets."""
-    return replace(scenario, faults=replace(scenario.faults, lost_scrapes=0.0,
-                                            scrape_delay_seconds=0.0))  # fmt: skip
 
 
 def _directive(scenario: Scenario) -> Directive:

@@ -70,14 +70,13 @@ def record_of(
 def _kept(outcome: Outcome, scenario: Scenario, blocks: Blocks) -> Record:
     """What was promised, and the quality debt."""
     requests = outcome.requests
-    target = min((o.objective for o in scenario.intent.objectives), default=1.0)
     return {
         "attainment": _number(outcome.attainment),
         "attainment_lower_95": _number(attainment_lower_bound(blocks)),
         "attainment_clean": _mean(requests.good & ~requests.cut),
         "attainment_worst_hour": _number(statistics.worst_hour(blocks)),
         "attainment_by_slo": {name: _mean(met) for name, met in requests.met.items()},
-        "violation_minutes": statistics.violation_minutes(requests, target),
+        "violation_minutes": statistics.violation_minutes(requests, scenario.target),
         "truncated_share": _mean(requests.cut),
         "truncated_requests": int(requests.cut.sum()),
         "withheld_tokens": int(requests.withheld_tokens.sum()),

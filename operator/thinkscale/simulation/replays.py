@@ -10,6 +10,7 @@ the directory given, each request is kept with probability 0.45.
 The hours of Azure and Mooncake are what was recorded, the same for every seed.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -98,10 +99,4 @@ def _wrapped(day: Workload) -> Workload:
 
 
 def _chosen(source: Workload, rows: np.ndarray, at_seconds: Values | None) -> Workload:
-    return Workload(
-        name="servegen",
-        at_seconds=source.at_seconds[rows] if at_seconds is None else at_seconds,
-        prompt_tokens=source.prompt_tokens[rows],
-        thinking_tokens=source.thinking_tokens[rows],
-        answer_tokens=source.answer_tokens[rows],
-    )
+    return replace(source.rows(rows, at_seconds), name="servegen")

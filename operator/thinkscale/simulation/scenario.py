@@ -4,7 +4,7 @@
 comes from `seed`, so that a scenario is the same bit for bit wherever it runs.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from thinkscale.fleet.profile import REFERENCE, Profile
 from thinkscale.model.intent import Intent
@@ -58,3 +58,14 @@ class Scenario:
     """Closing a thought re-computes its context (abort and continue without a prefix cache) instead
     of being free.
     """
+
+    @property
+    def target(self) -> float:
+        """The share of requests that the laxest of the objectives wants; 1: there is none."""
+        return min((objective.objective for objective in self.intent.objectives), default=1.0)
+
+
+def uncut(intent: Intent) -> Intent:
+    """The same without a brown-out: nobody's thought may be cut by load."""
+    budget = replace(intent.budget, floor_tokens=intent.budget.max_tokens)
+    return replace(intent, budget=budget, truncation_allowance=0.0)

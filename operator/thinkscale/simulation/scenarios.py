@@ -131,15 +131,8 @@ def make(
     *,
     brownout: bool = True,
     traces: Path | None = None,
-    priors: float = 1.0,
-    lost_scrapes: float = 0.0,
-    crash: bool = False,
-    gateways: int = 1,
-    boot_seconds: float | None = None,
-    max_replicas: int | None = None,
-    seats: int | None = None,
 ) -> Scenario:
-    """One scenario. The name may carry variants itself; the keywords are the same in code.
+    """One scenario. The name may carry variants.
 
     `traces`: the directory with the recorded ones. UnknownScenario: no such name or variant.
     TraceError: a recorded one is missing.
@@ -147,17 +140,7 @@ def make(
     base, *words = name.split("+")
     if base not in _NAMED:
         raise UnknownScenario(f"no scenario is named {base!r}; there are {', '.join(NAMES)}")
-    given = Variant(
-        priors=priors,
-        lost_scrapes=lost_scrapes,
-        crash=crash,
-        gateways=gateways,
-        boot_seconds=boot_seconds,
-        max_replicas=max_replicas,
-        seats=seats,
-    )
-    named = _NAMED[base]
-    variant = given.over(variants.read(words))
+    named, variant = _NAMED[base], variants.read(words)
     return _scenario(base, seed, named, named.source(seed, traces), variant, brownout)
 
 
@@ -182,14 +165,7 @@ def initial_replicas(
     sample = workload.at_seconds < max(until_seconds, FIRST_MINUTES_SECONDS)
     if not first.any():
         return max(1, intent.min_replicas)
-    known = Workload(
-        name=workload.name,
-        at_seconds=workload.at_seconds[sample],
-        prompt_tokens=workload.prompt_tokens[sample],
-        thinking_tokens=workload.thinking_tokens[sample],
-        answer_tokens=workload.answer_tokens[sample],
-    )
-    one = design_point(known, profile, pace_limit_seconds(intent))
+    one = design_point(workload.rows(sample), profile, pace_limit_seconds(intent))
     rate = np.count_nonzero(first) / FIRST_MINUTES_SECONDS
     wanted = math.ceil(1.1 * rate / one.requests_per_second)
     return max(intent.min_replicas, min(intent.max_replicas, wanted))

@@ -4,6 +4,7 @@ A request that never ended, or was refused, is a miss whatever it did before.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from thinkscale.simulation.flight import Flight
 from thinkscale.simulation.members import Member
 from thinkscale.simulation.outcome import Flags, Numbers, Requests
 from thinkscale.simulation.scenario import Scenario
-from thinkscale.simulation.workload import Workload
+from thinkscale.simulation.workload import Tokens, Workload
 
 
 class Records:
@@ -56,7 +57,15 @@ class Records:
         with np.errstate(divide="ignore", invalid="ignore"):
             pace = np.where(tokens > 1, (ended - first) / (tokens - 1), np.nan)
             answer_pace = np.where(answer > 1, (ended - answered) / (answer - 1), np.nan)
-        measured = _Measured(first, answered, ended, thinking, tokens, pace, answer_pace)
+        measured = Measured(
+            first=first,
+            answered=answered,
+            ended=ended,
+            thinking=thinking,
+            tokens=tokens,
+            pace=pace,
+            answer_pace=answer_pace,
+        )
         return Requests(
             arrived_seconds=load.at_seconds[kept].copy(),
             queue_seconds=np.array(self.queue[kept]),
@@ -72,20 +81,19 @@ class Records:
         )
 
 
-class _Measured:
-    """The columns that the indicators are made of."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The columns that the indicators are made of: seconds since arrival, tokens, seconds a token.
+    NaN: it never happened, or there is no such thing.
+    """
 
-    def __init__(
-        self, first: Numbers, answered: Numbers, ended: Numbers, thinking: Numbers | np.ndarray,
-        tokens: np.ndarray, pace: Numbers, answer_pace: Numbers,
-    ) -> None:  # fmt: skip
-        self.first = first
-        self.answered = np.where(np.isnan(answered), ended, answered)
-        self.ended = ended
-        self.thinking = thinking
-        self.tokens = tokens
-        self.pace = pace
-        self.answer_pace = answer_pace
+    first: Numbers
+    answered: Numbers
+    ended: Numbers
+    thinking: Numbers | Tokens
+    tokens: Tokens
+    pace: Numbers
+    answer_pace: Numbers
 
     def met(self, objective: Objective) -> Flags:
         """Whether each ended within the limit; what has no such indicator is within it."""
@@ -94,7 +102,8 @@ class _Measured:
             case Indicator.TIME_TO_FIRST_TOKEN:
                 inside = self.first <= limit
             case Indicator.TIME_TO_FIRST_ANSWER:
-                inside = self.answered <= limit + objective.per_token_seconds * self.thinking
+                answered = np.where(np.isnan(self.answered), self.ended, self.answered)
+                inside = answered <= limit + objective.per_token_seconds * self.thinking
             case Indicator.TIME_PER_ANSWER_TOKEN:
                 inside = ~(self.answer_pace > limit)
             case Indicator.TIME_PER_OUTPUT_TOKEN:

@@ -90,9 +90,6 @@ class Eyes:
             return Failed(error="lost", age_seconds=now - self._heard_at, source=SOURCE)
         self._heard_at = now
         at, signals = self._past[0]
-        delay = self._faults.scrape_delay_seconds
-        if at > now - delay:
+        if at > now - self._faults.scrape_delay_seconds:
             return Absent(reason="nothing was scraped yet")
-        if not delay:
-            at, signals = self._past[-1]
         return Value(value=signals, age_seconds=now - at, source=SOURCE)

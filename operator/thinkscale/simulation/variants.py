@@ -1,13 +1,13 @@
 """What can go otherwise than in the plain scenario, and how it is written in a name.
 
 `+priors1.25+lost0.2+crash` behind a scenario's name is this: a prior step time a quarter too long,
-a fifth of the scrapes lost, the busiest replica dead half-way. Words and keywords are the same
-thing, so that a report's row can be run again from its name alone.
+a fifth of the scrapes lost, the busiest replica dead half-way. A report's row can be run again from
+its name alone.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from thinkscale.errors import ThinkscaleError
@@ -40,15 +40,6 @@ class Variant:
             if (value := getattr(self, field)) != getattr(PLAIN, field) and value is not None
         ]
         return "".join(parts) + ("+crash" if self.crash else "")
-
-    def over(self, other: "Variant") -> "Variant":
-        """The other one, changed by what is not plain in this one."""
-        changes = {
-            field.name: value
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != getattr(PLAIN, field.name)
-        }
-        return replace(other, **changes)
 
 
 _WORDS: Final[Mapping[str, str]] = {

@@ -17,7 +17,7 @@ from thinkscale.simulation.design_point import design_point, pace_limit_seconds
 from thinkscale.simulation.fluid import Prediction
 from thinkscale.simulation.outcome import Outcome
 from thinkscale.simulation.scenario import Scenario
-from thinkscale.simulation.statistics import quantiles
+from thinkscale.simulation.statistics import latencies, quantiles
 
 BUDGETS_TOKENS: Final = tuple(round(256 * 2 ** (k / 2)) for k in range(15))
 """256 to 32,768."""
@@ -50,8 +50,8 @@ class Answer:
     """Requests that think up to the declared budget."""
     replicas_mean: float
     replicas_peak: int
-    replicas_wanted_peak: int
-    """Without `maxReplicas`."""
+    replicas_wanted_peak: int | None
+    """Without `maxReplicas`; None: a simulation does not tell."""
     replicas_wanted_mean: float | None
     """Without `maxReplicas`, as a fraction: what rounding to whole replicas hides. None: a
     simulation does not tell.
@@ -110,21 +110,20 @@ def reckoned(scenario: Scenario, predicted: Prediction) -> Answer:
 def simulated(scenario: Scenario, outcome: Outcome) -> Answer:
     """A full simulation in the same numbers."""
     requests, line = outcome.requests, outcome.timeline
-    ended = ~np.isnan(requests.end_seconds)
-    answered = ~np.isnan(requests.first_answer_seconds) | ~ended
+    late = latencies(requests)
     inside = (line.at_seconds >= scenario.warm_up_seconds) & (
         line.at_seconds < scenario.warm_up_seconds + outcome.scored_seconds
     )
     peak = int(line.ready[inside].max()) if inside.any() else 0
     return Answer(
-        ttft_seconds=_three(requests.first_token_seconds),
-        ttfa_seconds=_three(requests.first_answer_seconds[answered]),
-        e2e_seconds=_three(requests.end_seconds),
+        ttft_seconds=_three(late["ttft_seconds"]),
+        ttfa_seconds=_three(late["ttfa_seconds"]),
+        e2e_seconds=_three(late["e2e_seconds"]),
         attainment=outcome.attainment,
         attainment_by_slo={name: float(met.mean()) for name, met in requests.met.items()},
         replicas_mean=outcome.replica_seconds / outcome.scored_seconds,
         replicas_peak=peak,
-        replicas_wanted_peak=peak,
+        replicas_wanted_peak=None,
         replicas_wanted_mean=None,
         gpus_peak=peak * outcome.gpus_per_replica,
         gpu_hours=outcome.gpu_hours,

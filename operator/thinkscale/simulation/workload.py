@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 Seconds = npt.NDArray[np.float64]
 Tokens = npt.NDArray[np.int64]
+Rows = slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]
+"""A range, flags, or places."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,16 @@ class Workload:
         """Thinking and answer together."""
         total: Tokens = self.thinking_tokens + self.answer_tokens
         return total
+
+    def rows(self, kept: Rows, at_seconds: Seconds | None = None) -> "Workload":
+        """Some of the requests, or some again and again; `at_seconds`: they come at other times."""
+        return replace(
+            self,
+            at_seconds=self.at_seconds[kept] if at_seconds is None else at_seconds,
+            prompt_tokens=self.prompt_tokens[kept],
+            thinking_tokens=self.thinking_tokens[kept],
+            answer_tokens=self.answer_tokens[kept],
+        )
 
     def with_thinking(self, thinking_tokens: Tokens) -> "Workload":
         """The same requests, with other thoughts."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from thinkscale.simulation.design_point import DesignPoint, design_point, pace_limit_seconds
 from thinkscale.simulation.scenario import Scenario
-from thinkscale.simulation.workload import Workload
 
 FEWEST_REQUESTS: Final = 200
 
@@ -21,11 +20,5 @@ def load_test(scenario: Scenario) -> DesignPoint:
     workload = scenario.workload
     within = int(np.searchsorted(workload.at_seconds, scenario.warm_up_seconds))
     count = max(within, min(FEWEST_REQUESTS, len(workload)))
-    first = Workload(
-        name=workload.name,
-        at_seconds=workload.at_seconds[:count],
-        prompt_tokens=workload.prompt_tokens[:count],
-        thinking_tokens=workload.thinking_tokens[:count],
-        answer_tokens=workload.answer_tokens[:count],
-    )
+    first = workload.rows(slice(count))
     return design_point(first, scenario.profile, pace_limit_seconds(scenario.intent))

@@ -55,8 +55,6 @@ class Scrape:
     epoch: str
     in_flight: int
     """Accepted and unfinished."""
-    held: int
-    """Sent to no engine yet."""
     waiting: int
     """Held, or in an engine's queue."""
     arrivals: int
@@ -97,7 +95,6 @@ def _scrape(signals: MergedSignals, epoch: str, at_seconds: float) -> Scrape:
         at_seconds=at_seconds,
         epoch=epoch,
         in_flight=signals.phases.in_flight,
-        held=signals.held,
         waiting=signals.held + in_engines,
         arrivals=counters.arrivals,
         ended=counters.completed + counters.failed + counters.cancelled,

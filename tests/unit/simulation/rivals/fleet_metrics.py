@@ -136,7 +136,6 @@ def scrape(
         at_seconds=at_seconds,
         epoch=epoch,
         in_flight=running * pods + held,
-        held=held,
         waiting=held,
         arrivals=arrivals,
         ended=completed,

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from thinkscale.simulation import tuning
+from thinkscale.simulation.scenarios import make
 from thinkscale.simulation.tuning import Point, Trial, choose, equal_attainment, search, trials
 
 
@@ -128,4 +129,4 @@ def test_with_nothing_that_reaches_it_there_is_no_number() -> None:
 
 
 def test_the_target_is_the_scenarios_own() -> None:
-    assert tuning.TARGET == 0.99
+    assert {o.objective for o in make("step", 1).intent.objectives} == {tuning.TARGET}
