@@ -7,7 +7,7 @@ ALONE := e2e/test_harness_leaves_nothing.py e2e/test_headline.py
 LONGEST := e2e/test_operator_killed.py e2e/test_story_existing_cluster.py
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
-.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e demo headline engine fidelity image clean clean-cache
+.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e test-engines demo headline engine fidelity image clean clean-cache
 
 install:            ## everything that tests and demo need (first time: minutes; then seconds)
 	scripts/install
@@ -50,6 +50,10 @@ headline: install   ## JSON=FILE
 
 engine: venv        ## a real vLLM for the CPU with a tiny model (0.9 GB to download, once)
 	.venv/bin/python -m e2e.engines
+
+test-engines: engine   ## the gateway on a real vLLM, cell by cell, ten minutes; writes docs/conformance.*
+	.venv/bin/python -m e2e.engines.conformance --json docs/conformance.json; found=$$?; \
+	  .venv/bin/python -m e2e.engines.conformance.table; exit $$found
 
 fidelity: engine    ## the simulator against it, half an hour; JSON=FILE, PLOT=FILE, REPEAT=N
 	.venv/bin/python -m e2e.fidelity $(if $(JSON),--json $(JSON)) $(if $(PLOT),--plot $(PLOT)) \

@@ -108,9 +108,15 @@ def free_port() -> int:
         return port
 
 
+MEASURED = ("--reasoning-parser", "qwen3", "--no-enable-prefix-caching")
+"""What is measured is the work, which a prefix cache would save."""
+
+
 @contextmanager
-def real_engine(engine: Engine, sizes: Sizes, log: Path) -> Iterator[Server]:
-    """vLLM with the tiny model. The prefix cache is off: what is measured is the work."""
+def real_engine(
+    engine: Engine, sizes: Sizes, log: Path, flags: Sequence[str] = MEASURED
+) -> Iterator[Server]:
+    """vLLM with the tiny model; `flags`: further ones of its own."""
     port = free_port()
     cores = sorted(os.sched_getaffinity(0))
     environment = {
@@ -125,7 +131,7 @@ def real_engine(engine: Engine, sizes: Sizes, log: Path) -> Iterator[Server]:
     }
     command = [str(engine.vllm), "serve", str(engine.model), "--served-model-name", SERVED_NAME]
     command += ["--host", HOST, "--port", str(port), "--enforce-eager"]
-    command += ["--reasoning-parser", "qwen3", "--no-enable-prefix-caching"]
+    command += flags
     command += ["--max-model-len", str(sizes.context_tokens)]
     command += ["--max-num-seqs", str(sizes.seats)]
     command += ["--max-num-batched-tokens", str(sizes.step_tokens)]

@@ -1,0 +1,78 @@
+"""The model servers that are put to the test, and how their thoughts are steered.
+
+The real vLLM's tiny model closes a thought with a small probability at every token, so biases on
+two tokens make it think long or shortly, and answer shortly. The emulator says as much as a plan
+in the request tells it.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from e2e.engines.conformance.cells import Target
+from e2e.engines.install import VLLM_VERSION, Engine
+from e2e.engines.server import HOST, SERVED_NAME, Server, Sizes, free_port, real_engine, serving
+from e2e.engines.tiny_tokens import CLOSE, END
+
+SIZES: Final = Sizes(seats=32, step_tokens=2048, context_tokens=4096)
+SHORT_ANSWER: Final = {str(END): 2}
+SLOW: Final[Mapping[str, Any]] = {"logit_bias": {str(CLOSE): -8, **SHORT_ANSWER}}
+QUICK: Final[Mapping[str, Any]] = {"logit_bias": {str(CLOSE): 3, **SHORT_ANSWER}}
+PARSERS: Final = ("qwen3", "deepseek_r1", "")
+NO_PARSER: Final = (
+    "vLLM takes thinking_token_budget only with a reasoning parser "
+    "(vllm-project/vllm#20859, #57830); the gateway's own enforcement holds instead"
+)
+PLAN: Final = "x_plan"
+PLAIN: Final[Mapping[str, Any]] = {
+    "model": SERVED_NAME,
+    "messages": [{"role": "user", "content": "why is the sky"}],
+    "temperature": 1.0,
+}
+"""A request as `Bench.ask` makes it."""
+
+
+def vllm(parser: str, *, is_real: bool) -> Target:
+    """vLLM with a reasoning parser; empty: with none, so that tags come in the text."""
+    return Target(
+        engine=f"vLLM {VLLM_VERSION}",
+        dialect="VLLM",
+        is_real=is_real,
+        output=f"parser {parser}" if parser else "tags in the text",
+        slow=SLOW if is_real else _planned(400),
+        quick=QUICK if is_real else _planned(15),
+        impossible={} if parser else {"maximum, by the engine alone": NO_PARSER},
+    )
+
+
+def _planned(thinking: int) -> dict[str, dict[str, int]]:
+    return {PLAN: {"thinking_tokens": thinking, "answer_tokens": 10}}
+
+
+def parser_flags(parser: str) -> list[str]:
+    """Of the server."""
+    return ["--reasoning-parser", parser] if parser else []
+
+
+@contextmanager
+def real_vllm(
+    engine: Engine, name: str, logs: Path, flags: Sequence[str], seats: int = SIZES.seats
+) -> Iterator[Server]:
+    """The real one."""
+    sizes = replace(SIZES, seats=seats)
+    with real_engine(engine, sizes, logs / f"conformance-{name}.log", flags) as server:
+        yield server
+
+
+@contextmanager
+def emulated(name: str, logs: Path, flags: Sequence[str]) -> Iterator[Server]:
+    """The emulator, as fast as it can."""
+    port = free_port()
+    command = [sys.executable, "-m", "thinkscale", "emulator", SERVED_NAME, "--host", HOST]
+    command += ["--port", str(port), "--startup-seconds", "0", "--plan-field", PLAN]
+    command += ["--a0-milliseconds", "1", "--a1-milliseconds", "0", *flags]
+    with serving(f"emulator-{name}", command, port, {}, logs / f"emulated-{name}.log") as server:
+        yield server
