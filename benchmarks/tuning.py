@@ -2,7 +2,8 @@
 
     python benchmarks/tuning.py [--seeds 1,2,3] [--jobs 2] [--points runs/tuning.jsonl] [--write]
 
-Each finished run is a line of the points file; a search that was stopped goes on where it was. With
+Each finished run is a line of the points file, with a fingerprint of the code that made it; a
+search that was stopped goes on where it was, and makes again what other code has made. With
 `--write` the single settings become `thinkscale/simulation/tuned.py`, which `thinkscale compare`
 uses for a policy that is named without a setting. Evaluation must use other seeds.
 """
@@ -14,6 +15,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from thinkscale.simulation import oracle_cache
 from thinkscale.simulation.rivals import RIVALS
 from thinkscale.simulation.tuning import Chosen, Point, Trial, choose, search, trials
 
@@ -32,7 +34,7 @@ def main() -> int:
     with asked.points.open("a") as file:
 
         def progress(done: int, of: int, point: Point) -> None:
-            file.write(json.dumps(asdict(point)) + "\n")
+            file.write(json.dumps({**asdict(point), "fingerprint": fingerprint()}) + "\n")
             file.flush()
             words = f"{point.trial.scenario} {point.trial.policy} seed {point.trial.seed}"
             figures = f"{point.attainment:.4f} at {point.gpu_hours:.1f} GPU-hours"
@@ -62,11 +64,20 @@ def arguments() -> argparse.Namespace:
 
 
 def read(path: Path) -> list[Point]:
-    """The points of an earlier search; none if there was none."""
+    """The points of an earlier search that the present code made; none if there was none."""
     if not path.exists():
         return []
     lines = [json.loads(line) for line in path.read_text().splitlines() if line]
-    return [Point(**{**line, "trial": Trial(**line["trial"])}) for line in lines]
+    return [
+        Point(**{**line, "trial": Trial(**line["trial"])})
+        for line in lines
+        if line.pop("fingerprint", None) == fingerprint()
+    ]
+
+
+def fingerprint() -> str:
+    """A digest of all code that a point depends on."""
+    return oracle_cache.sources(search.__module__)[:12]
 
 
 def show(chosen: dict[str, Chosen], points: list[Point], names: list[str]) -> None:

@@ -19,7 +19,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         "--policy",
         default="thinkscale",
         metavar="NAME",
-        help=f"one of {', '.join(contestants.names())}; kpa:0.7 for another setting",
+        help=f"one of {', '.join(contestants.names())}; kpa:0.8 for another setting",
     )
     arguments.add_argument(
         "--oracle", action="store_true", help="run the clairvoyant oracle too (about ten runs)"

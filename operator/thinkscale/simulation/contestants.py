@@ -2,7 +2,7 @@
 
 `thinkscale` is the law with the brown-out that the scenario declares; `thinkscale-uncut` is the
 same without cutting anybody's thought. `thinkscale:99.9` asks for another objective: that is the
-user's knob, the law has no gain to turn. A rival is `kpa` at its single best setting, `kpa:0.7` at
+user's knob, the law has no gain to turn. A rival is `kpa` at its published setting, `kpa:0.8` at
 another, `kpa:*` at all that are searched. `static-8` stands still; `oracle` knows the future.
 """
 
@@ -116,7 +116,7 @@ def _setting_of(rival: Rival, text: str) -> Any:
 
 
 def single_setting(family: str) -> str:
-    """The one setting at which a rival was found to be best over all training scenarios."""
+    """A rival's published setting, or what a search has put in its place (`tuned`)."""
     rival = RIVALS[family]
     return str(SINGLE.get(family, rival.settings[len(rival.settings) // 2]))
 

@@ -18,7 +18,10 @@ class Thinkscale:
     """`decide`, run after run of one scenario."""
 
     guarded = True
-    """Ticks at once when depth jumps, as the gateways' long poll makes the operator do."""
+    """Ticks out of turn when the requests in flight have jumped: `run.GUARD_SHARE`. The operator's
+    guard (`signals.poller`) is coarser: a quarter of a gateway's thinking depth and three requests
+    at least, or a replica that comes or goes.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self._intent = scenario.intent
