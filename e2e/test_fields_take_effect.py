@@ -76,6 +76,8 @@ class Service:
         self.cluster = cluster
         self.namespace = namespace
         self.address = ""
+        self.key: str | None = None
+        """API key that clients show."""
         self.model_pods: list[str] = []
         """Those that served when the tests began."""
 
@@ -123,10 +125,10 @@ class Service:
         counts = self.signals()["slos"]
         return {name: (made["good"], made["bad"]) for name, made in counts.items()}
 
-    def ask_together(self, count: int, thinking: int, answer: int) -> list[Answer]:
+    def ask_together(self, count: int, thinking: int, answer: int, **fields: Any) -> list[Answer]:
         """So many requests at once."""
         with ThreadPoolExecutor(count) as clients:
-            asked = [clients.submit(self.ask, thinking, answer) for _ in range(count)]
+            asked = [clients.submit(self.ask, thinking, answer, **fields) for _ in range(count)]
             return [each.result() for each in asked]
 
     def condition(self, type_: str) -> str:
@@ -144,7 +146,8 @@ class Service:
         request = urllib.request.Request(
             f"http://{self.address}/v1/chat/completions",
             data=json.dumps(body | fields).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json"}
+            | ({"Authorization": f"Bearer {self.key}"} if self.key else {}),
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as got:
@@ -245,6 +248,25 @@ def test_who_asks_for_nothing_gets_the_default(service: Service) -> None:
     assert about(service.ask(300, 10, thinking_token_budget=150).thinking_tokens, 150)
 
 
+def test_an_effort_has_the_budget_of_its_tier(service: Service) -> None:
+    tiers = [
+        {"name": "quick", "efforts": ["Minimal", "Low"], "maxTokens": 50},
+        {"name": "deep", "efforts": ["High"], "maxTokens": 200, "minTokens": 120},
+    ]
+    service.set({"thinking": {"budget": {"maxTokens": 300}, "tiers": tiers}})
+    soon(service, 50, reasoning_effort="low")
+    assert about(service.ask(900, 10, reasoning_effort="minimal").thinking_tokens, 50)
+    assert about(service.ask(900, 10, reasoning_effort="quick").thinking_tokens, 50)
+    assert about(service.ask(900, 10, reasoning_effort="high").thinking_tokens, 200)
+    assert about(service.ask(900, 10).thinking_tokens, 300)
+    assert service.ask(10, 10, reasoning_effort="galaxy").status == 400
+    raised = service.ask(900, 10, reasoning_effort="high", thinking_token_budget=10)
+    assert 120 <= raised.thinking_tokens < 130
+    service.set({"thinking": {"tiers": tiers, "defaultTier": "quick"}})
+    soon(service, 50)
+    assert about(service.ask(900, 10, reasoning_effort="high").thinking_tokens, 200)
+
+
 def test_an_answer_ends_at_its_maximum(service: Service) -> None:
     service.set({"answer": {"maxTokens": 25}})
 
@@ -281,6 +303,22 @@ def test_load_pushes_the_budget_to_the_floor_no_further(service: Service, floor:
 
     eventually(told, 40, "what it has cost in the status")
     assert soon(service, 300).status == 200
+
+
+def test_load_pushes_a_tier_to_its_own_floor_no_further(service: Service) -> None:
+    budget = {"maxTokens": 300, "floorTokens": 100, "truncationAllowancePercent": "100"}
+    deep = {"name": "deep", "efforts": ["High"], "maxTokens": 300, "floorTokens": 200}
+    service.set({"thinking": {"budget": budget, "tiers": [deep]}})
+    eventually(
+        lambda: (service.directive()["brownout"] or {}).get("floorTokens") == 100,
+        TAKES_EFFECT_SECONDS,
+        "the rule in force",
+    )
+    assert soon(service, 300, reasoning_effort="high").status == 200
+    answers = service.ask_together(12 * SEATS, 900, 10, reasoning_effort="high")
+    assert {(answer.status, answer.finish_reason) for answer in answers} == {(200, "stop")}
+    shortest = min(answer.thinking_tokens for answer in answers)
+    assert 200 - WITHIN_TOKENS <= shortest < 295, service.directive()
 
 
 def test_without_an_allowance_load_cuts_nobody(service: Service) -> None:
@@ -395,6 +433,27 @@ def test_the_gateway_has_the_shape_that_was_asked_for(service: Service) -> None:
 
     eventually(shaped, 60, "two gateways of that size behind a NodePort")
     assert service.ask(10, 10).status == 200
+
+
+def test_only_who_shows_a_key_of_the_secret_is_served(service: Service) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "clients"},
+        "stringData": {"team-a": "a-key-of-team-a"},
+    }
+    service.cluster.apply(secret, "-n", service.namespace)
+    service.set({"gateway": {"auth": {"apiKeysSecretRef": {"name": "clients"}}}})
+    eventually(lambda: service.ask(10, 10).status == 401, 60, "nobody without a key")
+    service.key = "a-key-of-team-a"
+    try:
+        assert service.ask(10, 10).status == 200
+        service.key = "a-key-of-nobody"
+        eventually(lambda: service.ask(10, 10).status == 401, 20, "nobody with a wrong key")
+    finally:
+        service.key = None
+        service.set({})
+    eventually(lambda: service.ask(10, 10).status == 200, 60, "everybody again")
 
 
 def test_none_of_it_has_touched_a_model_pod(service: Service) -> None:

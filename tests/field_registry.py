@@ -33,6 +33,18 @@ FIELDS: Final[dict[str, str]] = {
     + "test_without_an_allowance_load_cuts_nobody",
     "spec.thinking.budget.onExhausted": LIVE + "test_a_thought_that_must_stop_gets_no_answer",
     "spec.thinking.defaultMaxTokens": LIVE + "test_who_asks_for_nothing_gets_the_default",
+    **dict.fromkeys(
+        (
+            "spec.thinking.tiers[].name",
+            "spec.thinking.tiers[].efforts[]",
+            "spec.thinking.tiers[].maxTokens",
+            "spec.thinking.tiers[].minTokens",
+            "spec.thinking.defaultTier",
+        ),
+        LIVE + "test_an_effort_has_the_budget_of_its_tier",
+    ),
+    "spec.thinking.tiers[].floorTokens": LIVE
+    + "test_load_pushes_a_tier_to_its_own_floor_no_further",
     "spec.answer.maxTokens": LIVE + "test_an_answer_ends_at_its_maximum",
     "spec.slos[].name": LIVE + "test_each_indicator_is_scored_against_its_threshold",
     "spec.slos[].indicator": LIVE + "test_each_indicator_is_scored_against_its_threshold",
@@ -64,6 +76,8 @@ FIELDS: Final[dict[str, str]] = {
     "spec.gateway.minReplicas": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.resources.requests.*": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.resources.limits.*": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
+    "spec.gateway.auth.apiKeysSecretRef.name": LIVE
+    + "test_only_who_shows_a_key_of_the_secret_is_served",
     "spec.gateway.service.type": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.queue.maxRequests": LIVE + "test_more_than_the_queue_holds_is_told_to_come_back",
 }

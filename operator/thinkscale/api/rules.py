@@ -91,6 +91,16 @@ SPEC: Final[Sequence[CelRule]] = (
     ),
     CelRule(
         rule=(
+            "!has(self.thinking) || !has(self.thinking.tiers) "
+            "|| self.thinking.tiers.all(t, t.maxTokens "
+            "+ (has(self.answer) ? self.answer.maxTokens : 0) < self.engine.contextTokens)"
+        ),
+        message="each tier's maxTokens plus answer.maxTokens must be less than "
+        "engine.contextTokens, or no prompt fits: lower one of the two, or raise the context",
+        field=".thinking.tiers",
+    ),
+    CelRule(
+        rule=(
             "!has(self.model.cache) || !has(self.engine.volumeMounts) "
             "|| self.engine.volumeMounts.all(m, m.mountPath != self.model.cache.mountPath)"
         ),
@@ -224,6 +234,76 @@ THINKING: Final[Sequence[CelRule]] = (
         message="must be at least budget.minTokens: raise it, or lower budget.minTokens",
         field=".defaultMaxTokens",
     ),
+    CelRule(
+        rule="!has(self.defaultTier) || !has(self.defaultMaxTokens)",
+        message="must be absent while defaultMaxTokens says what a request has that says nothing: "
+        "keep one of them",
+        field=".defaultTier",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.defaultTier) "
+            "|| (has(self.tiers) && self.tiers.exists(t, t.name == self.defaultTier))"
+        ),
+        message="must be the name of one of tiers: add the tier, or correct the name",
+        field=".defaultTier",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.budget) || !has(self.tiers) || self.tiers.all(t, "
+            "t.maxTokens <= self.budget.maxTokens && t.maxTokens >= self.budget.minTokens)"
+        ),
+        message="each must have a maxTokens from budget.minTokens to budget.maxTokens: change it, "
+        "or the budget",
+        field=".tiers",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.tiers) || self.tiers.all(t, !has(t.floorTokens) "
+            "|| (has(self.budget) && has(self.budget.floorTokens) "
+            "&& t.floorTokens >= self.budget.floorTokens))"
+        ),
+        message="a tier's floorTokens raises budget.floorTokens for its requests: set that too, to "
+        "as much or less",
+        field=".tiers",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.tiers) || self.tiers.all(t, !has(t.efforts) || t.efforts.all(e, "
+            "self.tiers.exists_one(u, u.name == t.name || (has(u.efforts) && e in u.efforts))))"
+        ),
+        message="each effort must be in one tier alone: remove it from the others",
+        field=".tiers",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.tiers) || self.tiers.all(t, self.tiers.all(u, u.name == t.name "
+            "|| !has(u.efforts) || u.efforts.all(e, e.lowerAscii() != t.name)))"
+        ),
+        message="must not be named like an effort of another tier: choose another name",
+        field=".tiers",
+    ),
+)
+
+TIER: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="self.name != 'none'",
+        message="must not be none, which asks for no thinking: choose another name",
+        field=".name",
+    ),
+    CelRule(
+        rule="self.minTokens <= self.maxTokens",
+        message="must be at most maxTokens: lower it, or raise maxTokens",
+        field=".minTokens",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.floorTokens) "
+            "|| (self.floorTokens <= self.maxTokens && self.floorTokens >= self.minTokens)"
+        ),
+        message="must be from minTokens to maxTokens: change one of them",
+        field=".floorTokens",
+    ),
 )
 
 SLO: Final[Sequence[CelRule]] = (
@@ -271,6 +351,7 @@ RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     **POD_RULES,
     "spec.thinking": THINKING,
     "spec.thinking.budget": BUDGET,
+    "spec.thinking.tiers[]": TIER,
     "spec.slos[]": SLO,
     "spec.scaling": SCALING,
     **resource_rules("spec.gateway.resources"),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from thinkscale.api.base import DnsLabel, Resource, Tokens
+from thinkscale.api.base import DnsLabel, ObjectName, Resource, Tokens, as_set, keyed_by
 from thinkscale.api.pods import ResourceRequirements
 
 PositiveTokens = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -47,11 +47,47 @@ class BudgetSpec(Resource):
     """
 
 
+class Effort(StrEnum):
+    """What clients send as `reasoning_effort`, in lower case: `minimal`, `xhigh`."""
+
+    MINIMAL = "Minimal"
+    LOW = "Low"
+    MEDIUM = "Medium"
+    HIGH = "High"
+    X_HIGH = "XHigh"
+    MAX = "Max"
+
+
+class TierSpec(Resource):
+    """A way of thinking that requests choose by their effort, or by the tier's name."""
+
+    name: DnsLabel
+    """Name of the tier; `reasoning_effort` may say it too."""
+    efforts: Annotated[tuple[Effort, ...], Field(max_length=6, json_schema_extra=as_set())] = ()
+    """Efforts that mean this tier; each at most in one tier."""
+    max_tokens: Tokens
+    """The most that a request of this tier may think."""
+    min_tokens: Tokens = 0
+    """The least that a request of this tier thinks; with `budget.minTokens` the larger counts."""
+    floor_tokens: Tokens | None = None
+    """Load closes no thought of this tier that is shorter; absent: `budget.floorTokens` alone
+    says how far load may go.
+    """
+
+
 class ThinkingSpec(Resource):
     """Thinking of the requests."""
 
     budget: BudgetSpec | None = None
     """Limits; absent: thinking is not bounded."""
+    tiers: Annotated[
+        tuple[TierSpec, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))
+    ] = ()
+    """Budgets by effort. A request with an effort that no tier answers to is treated like one that
+    says nothing.
+    """
+    default_tier: DnsLabel | None = None
+    """Tier of a request that says nothing; absent: none, and `defaultMaxTokens`."""
     default_max_tokens: Tokens | None = None
     """Thinking budget of a request that asks for none; absent: the maximum."""
 
@@ -120,6 +156,22 @@ class ServiceSpec(Resource):
     """How the Service is exposed."""
 
 
+class SecretRef(Resource):
+    """A Secret in the same namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
+class AuthSpec(Resource):
+    """Who may call the gateway."""
+
+    api_keys_secret_ref: SecretRef
+    """Secret whose data are API keys by their ids. Clients send one as `Authorization: Bearer`; the
+    id becomes a label of metrics. A changed Secret takes effect within about a minute.
+    """
+
+
 class GatewaySpec(Resource):
     """The gateway between the clients and the replicas."""
 
@@ -131,3 +183,5 @@ class GatewaySpec(Resource):
     """Requests held while every seat is taken."""
     service: ServiceSpec = ServiceSpec()
     """The Service that clients call."""
+    auth: AuthSpec | None = None
+    """Who may call; absent: everybody who reaches the Service."""

@@ -39,15 +39,19 @@ from thinkscale.api.replicas import (
 from thinkscale.api.status import Condition, LastDecision, ReasoningServiceStatus, SloStatus
 from thinkscale.api.traffic import (
     AnswerSpec,
+    AuthSpec,
     BudgetSpec,
+    Effort,
     GatewaySpec,
     OnExhausted,
     QueueSpec,
+    SecretRef,
     ServiceSpec,
     ServiceType,
     SloIndicator,
     SloSpec,
     ThinkingSpec,
+    TierSpec,
 )
 from thinkscale.api.workload import (
     CacheSpec,
@@ -113,10 +117,12 @@ class ReasoningService(Resource):
 __all__ = [
     "Affinity",
     "AnswerSpec",
+    "AuthSpec",
     "BehaviorSpec",
     "BudgetSpec",
     "CacheSpec",
     "Condition",
+    "Effort",
     "EngineSpec",
     "EngineType",
     "EnvFromSource",
@@ -146,6 +152,7 @@ __all__ = [
     "ScalingRules",
     "ScalingSpec",
     "SecretKeyRef",
+    "SecretRef",
     "SecurityContext",
     "ServiceSpec",
     "ServiceType",
@@ -153,6 +160,7 @@ __all__ = [
     "SloSpec",
     "SloStatus",
     "ThinkingSpec",
+    "TierSpec",
     "Toleration",
     "TopologySpreadConstraint",
     "Volume",

@@ -22,6 +22,8 @@ USER_ID: Final = 65532
 DEREGISTER_SECONDS: Final = 5
 """Between leaving the Service's endpoints and SIGTERM: kube-proxies must have noticed."""
 GRACE_MARGIN_SECONDS: Final = 30
+KEYS_VOLUME: Final = "api-keys"
+KEYS_PATH: Final = "/etc/thinkscale/api-keys"
 DEFAULT_RESOURCES: Final[Object] = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"memory": "1Gi"},
@@ -128,14 +130,36 @@ def _deployment(service: ReasoningService, name: str, image: GatewayImage) -> Ob
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
                     "containers": [_container(service, image)],
+                    **_volumes(service),
                 },
             },
         },
     }
 
 
+def _volumes(service: ReasoningService) -> Object:
+    """The Secret with the API keys. Mounted and not watched: nobody needs a right on Secrets, and a
+    gateway that lacks its keys does not start, which the pod's events say.
+    """
+    auth = service.spec.gateway.auth
+    if auth is None:
+        return {}
+    return {
+        "volumes": [{"name": KEYS_VOLUME, "secret": {"secretName": auth.api_keys_secret_ref.name}}]
+    }
+
+
+def _keys(service: ReasoningService) -> tuple[list[str], Object]:
+    """Flags and mounts that make the gateway ask for an API key."""
+    if service.spec.gateway.auth is None:
+        return [], {}
+    mount = {"name": KEYS_VOLUME, "mountPath": KEYS_PATH, "readOnly": True}
+    return [f"--api-keys-dir={KEYS_PATH}"], {"volumeMounts": [mount]}
+
+
 def _container(service: ReasoningService, image: GatewayImage) -> Object:
     admin = names.GATEWAY_ADMIN_PORT
+    key_flags, key_mounts = _keys(service)
     return {
         "name": "gateway",
         "image": image.reference,
@@ -146,7 +170,9 @@ def _container(service: ReasoningService, image: GatewayImage) -> Object:
             f"--service={service.metadata.name}",
             f"--port={names.GATEWAY_PORT}",
             f"--admin-port={admin}",
+            *key_flags,
         ],
+        **key_mounts,
         "env": [
             {
                 "name": "POD_NAME",

@@ -8,9 +8,10 @@ from thinkscale.api.v1alpha1 import (
     ScalingRules,
     SloSpec,
     ThinkingSpec,
+    TierSpec,
 )
 from thinkscale.fleet import catalogue
-from thinkscale.model.gateway_config import GatewayConfig, SloConfig
+from thinkscale.model.gateway_config import GatewayConfig, SloConfig, TierConfig
 from thinkscale.model.intent import (
     Behavior,
     Budget,
@@ -83,6 +84,8 @@ def gateway_config_of(service: ReasoningService) -> GatewayConfig:
         min_tokens=budget.min_tokens if budget else 0,
         max_tokens=budget.max_tokens if budget else None,
         default_max_tokens=spec.thinking.default_max_tokens,
+        tiers=tuple(_tier(tier) for tier in spec.thinking.tiers),
+        default_tier=spec.thinking.default_tier,
         on_exhausted=budget.on_exhausted.value if budget else "Answer",
         answer_max_tokens=spec.answer.max_tokens if spec.answer else None,
         queue_max_requests=spec.gateway.queue.max_requests,
@@ -95,6 +98,16 @@ def gateway_config_of(service: ReasoningService) -> GatewayConfig:
             )
             for slo in spec.slos
         ),
+    )
+
+
+def _tier(tier: TierSpec) -> TierConfig:
+    return TierConfig(
+        name=tier.name,
+        efforts=tuple(effort.value.lower() for effort in tier.efforts),
+        max_tokens=tier.max_tokens,
+        min_tokens=tier.min_tokens,
+        floor_tokens=tier.floor_tokens or 0,
     )
 
 

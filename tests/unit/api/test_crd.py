@@ -94,6 +94,7 @@ def test_lists_that_people_patch_are_merged_by_key() -> None:
     pod = "spec.engine.podTemplate.spec"
     assert merged == {
         "spec.slos": ["name"],
+        "spec.thinking.tiers": ["name"],
         "spec.engine.env": ["name"],
         "spec.engine.volumeMounts": ["mountPath"],
         f"{pod}.imagePullSecrets": ["name"],

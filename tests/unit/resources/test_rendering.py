@@ -7,8 +7,10 @@ import kubernetes_validate
 import pytest
 
 from thinkscale.api import names
-from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.api.v1alpha1 import Effort, ReasoningService
 from thinkscale.errors import SpecInvalid
+from thinkscale.gateway.wish import EFFORTS
+from thinkscale.model.gateway_config import TierConfig
 from thinkscale.model.intent import Mode
 from thinkscale.resources.gateway import GatewayImage, gateway_objects
 from thinkscale.resources.intent import gateway_config_of, initial_replicas, intent_of
@@ -53,7 +55,10 @@ def everything(made: ReasoningService) -> list[Object]:
 RICH = service(
     model={"uri": "hf://acme/r1", "cache": {"claimName": "c"}},
     engine=ENGINE | {"gpus": {"count": 2}, "resources": {"requests": {"cpu": 8}}},
-    gateway={"resources": {"limits": {"memory": "2Gi"}}},
+    gateway={
+        "resources": {"limits": {"memory": "2Gi"}},
+        "auth": {"apiKeysSecretRef": {"name": "clients"}},
+    },
 )
 
 
@@ -254,3 +259,45 @@ def test_a_gateway_is_told_what_it_needs() -> None:
     assert (config.service, config.model) == ("ns/r1", "public")
     assert (config.min_tokens, config.max_tokens, config.default_max_tokens) == (5, 500, 100)
     assert (config.answer_max_tokens, config.seats_per_replica) == (50, 128)
+
+
+def test_a_gateway_is_told_the_tiers_in_the_words_of_its_clients() -> None:
+    tiers = [
+        {"name": "quick", "efforts": ["Minimal", "XHigh"], "maxTokens": 100},
+        {"name": "deep", "maxTokens": 900, "minTokens": 20, "floorTokens": 300},
+    ]
+    config = gateway_config_of(service(thinking={"tiers": tiers, "defaultTier": "deep"}))
+    assert config.default_tier == "deep"
+    assert config.tiers == (
+        TierConfig(name="quick", efforts=("minimal", "xhigh"), max_tokens=100),
+        TierConfig(name="deep", max_tokens=900, min_tokens=20, floor_tokens=300),
+    )
+
+
+def test_every_effort_of_the_resource_is_one_that_clients_can_send() -> None:
+    assert tuple(effort.value.lower() for effort in Effort) == EFFORTS
+
+
+def test_a_gateway_that_asks_for_keys_mounts_their_secret_and_gets_no_right_to_read_others() -> (
+    None
+):
+    auth = {"apiKeysSecretRef": {"name": "clients"}}
+    made = {
+        thing["kind"]: thing for thing in gateway_objects(service(gateway={"auth": auth}), IMAGE)
+    }
+    pod = made["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (volume,) = pod["volumes"]
+    (mount,) = container["volumeMounts"]
+    assert volume == {"name": mount["name"], "secret": {"secretName": "clients"}}
+    assert mount["readOnly"]
+    assert f"--api-keys-dir={mount['mountPath']}" in container["args"]
+    assert all("secrets" not in rule["resources"] for rule in made["Role"]["rules"])
+
+
+def test_a_gateway_without_keys_mounts_nothing() -> None:
+    (deployment,) = [o for o in gateway_objects(service(), IMAGE) if o["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert "volumes" not in pod
+    assert "volumeMounts" not in pod["containers"][0]
+    assert not any("api-keys" in argument for argument in pod["containers"][0]["args"])
