@@ -353,6 +353,19 @@ def test_an_error_inside_the_stream_is_the_last_event_and_keeps_what_came(
     assert waited(data) == (code, error)
 
 
+def test_of_two_calls_that_a_limit_ends_the_first_is_whole() -> None:
+    pieces = [
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}},
+        {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{"}},
+    ]
+    chunks = [chunk({"tool_calls": [piece]}) for piece in pieces]
+    ended = [*chunks, chunk({}, "length"), chunk({})]  # whatever comes behind the end
+    events, _ = translated(encoded(ended) + DONE, [99])
+    response = events[-1]["response"]
+    assert response["status"] == "incomplete"
+    assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
+
+
 def test_comments_of_the_stream_pass() -> None:
     data = b": resumed by b\n\n" + encoded([chunk({"content": "a"}, "stop")]) + DONE
     events, raw = translated(data, [3])

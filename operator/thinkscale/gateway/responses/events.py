@@ -125,7 +125,7 @@ class Translator:
                 self._added(item),
                 self._in_item("response.content_part.added", item, content_index=0, part=item.part),
             ]
-        item.pieces.append(text)
+        item.said += text.encode()
         events.append(self._text_event("delta", item, delta=text))
         return events
 
@@ -149,7 +149,7 @@ class Translator:
             call.name += function.get("name") or ""
         arguments = function.get("arguments")
         if arguments:
-            call.pieces.append(arguments)
+            call.said += arguments.encode()
             events.append(
                 self._in_item("response.function_call_arguments.delta", call, delta=arguments)
             )
