@@ -1,7 +1,8 @@
 """A simulated gateway: the queue, and which replica a request goes to.
 
-With a directive it is ours: the fresh-first queue, the admission ceiling by its own accounting
-alone, the brown-out rule once a second, all by the very functions that the real gateway uses.
+With a directive it is ours: the fresh-first queue, the admission ceiling by its own accounting and,
+where several share the replicas, by what these said of themselves up to two seconds ago, the
+brown-out rule once a second, all by the very functions that the real gateway uses.
 Without one it is nobody's: first come, first served to the engine with the fewest requests that
 takes it at once, by seats and KV cache, which flatters whoever has no gateway.
 """
@@ -9,15 +10,22 @@ takes it at once, by seats and KV cache, which flatters whoever has no gateway.
 from collections.abc import Callable
 from datetime import datetime
 
-from thinkscale.model.admission import Ceiling, Held, admits, decayed, shared
+from thinkscale.model.admission import (
+    RECENT_SECONDS,
+    Ceiling,
+    Held,
+    Seen,
+    admits_of_several,
+    decayed,
+    everybodys,
+    fullness,
+)
 from thinkscale.model.brownout import Brownout, Pressure, evaluate
 from thinkscale.model.cutting import CutLimits, Thought
 from thinkscale.model.directive import Directive
 from thinkscale.model.queueing import FreshFirst
 from thinkscale.simulation.flight import Flight
 from thinkscale.simulation.members import Member, Members, Stage
-
-ARRIVALS_SECONDS = 10.0
 
 Send = Callable[[Member, Flight, float], None]
 
@@ -38,6 +46,8 @@ class Front:
         self._members = members
         self._send = send
         self._ceiling: Ceiling | None = None
+        self._seen: dict[Member, Seen] = {}
+        self._usual_stall = 0.0
         self._limits = CutLimits()
 
     @property
@@ -56,8 +66,7 @@ class Front:
         if directive is None:
             self._ceiling = None
             return
-        ceiling = directive.ceiling or Ceiling(seats=self._seats)
-        self._ceiling = shared(ceiling, self._gateways)
+        self._ceiling = directive.ceiling or Ceiling(seats=self._seats)
         self.queue.rule = directive.queue
         rule = directive.brownout
         self._limits.renew(
@@ -113,11 +122,36 @@ class Front:
                 return serving[at]
         return None
 
+    def scrape(self, now: float) -> None:
+        """What each replica has of everybody, and of this gateway."""
+        self._seen = {}
+        serving = self._members.serving
+        stalls = [self.held_at(member, now).stall_seconds for member in serving]
+        self._usual_stall = sum(stalls) / max(1, len(stalls))
+        for member in serving:
+            own, replica = self.held_at(member, now), member.replica
+            self._seen[member] = Seen(
+                at=now,
+                running=sum(replica.counts),
+                context_tokens=sum(
+                    replica.held_tokens(other, now) for other in range(self._gateways)
+                ),
+                own_running=own.running,
+                own_context_tokens=own.context_tokens,
+            )
+
+    def _last(self, member: Member, now: float) -> Seen | None:
+        seen = self._seen.get(member)
+        return seen if seen is not None and now - seen.at <= RECENT_SECONDS else None
+
     def _load(self, member: Member, now: float) -> float:
         """`model.admission.fullness`, without the objects that it takes; requests without us."""
         ceiling, replica, index = self._ceiling, member.replica, self.index
         if ceiling is None:
             return sum(replica.counts)
+        if (seen := self._last(member, now)) is not None:
+            held = everybodys(self.held_at(member, now), seen, self._gateways, self._usual_stall)
+            return fullness(ceiling, held)
         seats = replica.counts[index] / ceiling.seats
         if ceiling.kv_tokens is None:
             return seats
@@ -126,7 +160,14 @@ class Front:
 
     def _fits(self, member: Member, flight: Flight, now: float) -> bool:
         if self._ceiling is not None:
-            return admits(self._ceiling, self.held_at(member, now), flight.prompt)
+            return admits_of_several(
+                self._ceiling,
+                self.held_at(member, now),
+                self._last(member, now),
+                flight.prompt,
+                self._gateways,
+                self._usual_stall,
+            )
         return self._engine_takes(member, flight, now)
 
     def held_at(self, member: Member, now: float) -> Held:

@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from thinkscale.model.brownout import ARRIVALS_SECONDS
 from thinkscale.simulation.books import Books
 from thinkscale.simulation.flight import Flight
-from thinkscale.simulation.front import ARRIVALS_SECONDS, Front
+from thinkscale.simulation.front import Front
 from thinkscale.simulation.members import Member, Members, Stage
 from thinkscale.simulation.outcome import Outcome
 from thinkscale.simulation.policy import Factory, Order
@@ -30,8 +31,16 @@ EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE_SECONDS: Final = 7200.0
 """What is in flight so long after the last arrival is given up."""
 GUARD_GAP_SECONDS: Final = 2.0
+"""The guard makes no tick earlier than this after the last one."""
 GUARD_SHARE: Final = 0.1
+"""An arrival makes a policy that is `guarded` tick out of turn when the requests in flight, waiting
+or at work, differ by this share from those at its last tick. The operator's (`signals.poller`) is
+another: a quarter of each gateway's thinking depth, three at least, or another set of replicas.
+"""
 GUARD_REQUESTS: Final = 2
+"""The least such difference."""
+SCRAPE_SECONDS: Final = 2.0
+"""Several gateways ask the engines this often what the others have there."""
 GLANCE_SECONDS: Final = 5.0
 """With delayed signals, the past is kept at this spacing."""
 
@@ -92,6 +101,9 @@ class Simulation:
             self._push(moment, self._crash)
         if scenario.faults.scrape_delay_seconds:
             self._push(0.0, self._glance)
+        if count > 1:
+            for i in range(count):
+                self._push(SCRAPE_SECONDS * (1 + i / count), self._scrape, i)
         self._push(0.0, self._due)
 
     def advance(self, until: float, progress: Progress | None = None) -> None:
@@ -255,6 +267,13 @@ class Simulation:
         else:
             self._looking[gateway] = False
 
+    def _scrape(self, now: float, gateway: int) -> None:
+        """A gateway asks the engines what they hold of everybody."""
+        front = self.fronts[gateway]
+        front.scrape(now)
+        front.drain(now)
+        self._push(now + SCRAPE_SECONDS, self._scrape, gateway)
+
     def _drain_queues(self, now: float) -> None:
         for front in self.fronts:
             front.drain(now)
@@ -301,8 +320,7 @@ class Simulation:
         ages = {flight.index: victim.replica.generated(flight) for flight in victim.replica.running}
         lost = victim.replica.crash()
         successor = self.members.replace(victim, now)
-        if successor is not victim:
-            self._push(successor.ready_at, self._ready, successor)
+        self._push(successor.ready_at, self._ready, successor)
         for flight in reversed(lost):
             age = ages.get(flight.index, flight.generated)
             self.books[flight.gateway].lose(flight, age)
