@@ -2,8 +2,8 @@
 
 Sans-I/O. An item is shown several times: empty when it is added, whole when it is done, and once
 more in the response. A thought is shown in the open (`reasoning_text`) with an empty summary, as
-model servers of open models do: nobody here writes summaries, and there is nothing to hide. Texts grow
-as UTF-8, since a list of a long thought's tokens would take ten times the room.
+model servers of open models do: nobody here writes summaries, and there is nothing to hide. Texts
+grow as UTF-8, since a list of a long thought's tokens would take ten times the room.
 """
 
 from collections.abc import Mapping, Sequence
