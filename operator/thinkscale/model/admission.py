@@ -8,7 +8,7 @@ last seconds take for their prefill. An empty replica always admits.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -19,6 +19,10 @@ from thinkscale.model.step_time import StepTime
 KV_FILL: Final = 0.97
 """Of the KV cache that admission may fill: what runs grows by a token each step."""
 STALL_WINDOW_SECONDS: Final = 20.0
+GUARANTEED: Final = 2
+"""A gateway has one part in so many of its even share to itself."""
+RECENT_SECONDS: Final = 6.0
+"""An older look at a replica says nothing of what the others have there."""
 MOST_STALL: Final = 0.6
 """Prefill is never taken for more of the time than this."""
 
@@ -90,6 +94,63 @@ def shared(ceiling: Ceiling, gateways: int) -> Ceiling:
         ),
         step_limit_seconds=ceiling.step_limit_seconds,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a replica said of itself when it was last scraped, everybody's requests together, and
+    what this gateway had there at that instant.
+    """
+
+    at: float
+    running: int
+    context_tokens: float
+    own_running: int
+    own_context_tokens: float
+
+
+def everybodys(held: Held, seen: Seen, gateways: int, usual_stall_seconds: float) -> Held:
+    """What all gateways together have at a replica now, as far as one of them can tell.
+    `usual_stall_seconds`: this gateway's, the mean over the replicas; a long prompt of its own says
+    nothing of the others'.
+
+    The others have what they had at the scrape, and have sent since then as much as this one has:
+    of 30 that ran 10 were its own, now 12 are: 12 + 20, and 2 more from each of two others: 36.
+    """
+    others = max(0, seen.running - seen.own_running)
+    others_tokens = max(0.0, seen.context_tokens - seen.own_context_tokens)
+    sent = max(0, held.running - seen.own_running) * (gateways - 1)
+    tokens = max(0.0, held.context_tokens - seen.own_context_tokens) * (gateways - 1)
+    return Held(
+        running=held.running + others + sent,
+        context_tokens=held.context_tokens + others_tokens + tokens,
+        stall_seconds=held.stall_seconds + usual_stall_seconds * (gateways - 1),
+    )
+
+
+def admits_of_several(
+    ceiling: Ceiling,
+    held: Held,
+    seen: Seen | None,
+    prompt_tokens: float,
+    gateways: int,
+    usual_stall_seconds: float,
+) -> bool:
+    """Whether one of several gateways may send a request: as long as all together have room.
+
+    Without a recent look at the replica, as long as its own part has. Half of its part is its own
+    whatever the others take: who has nobody there hears of no end, and would never come in.
+    """
+    if gateways <= 1:
+        return admits(ceiling, held, prompt_tokens)
+    parts = gateways if seen is None else GUARANTEED * gateways
+    alike = replace(held, stall_seconds=held.stall_seconds * gateways)
+    if admits(shared(ceiling, parts), alike, prompt_tokens):
+        return True
+    if seen is None:
+        return False
+    everybody = everybodys(held, seen, gateways, usual_stall_seconds)
+    return admits(ceiling, everybody, prompt_tokens)
 
 
 def fullness(ceiling: Ceiling, held: Held) -> float:

@@ -54,6 +54,8 @@ class Projection:
 
     mean: float
     variance: float
+    clumped: float = 0.0
+    """What of the variance comes of arrivals in clumps."""
 
     def bound(self, sigmas: float) -> float:
         """The mean and so many standard deviations."""
@@ -97,8 +99,9 @@ def project(
         mean += in_flight.unknown * stays
         variance += in_flight.unknown * stays * (1 - stays)
     come = arrivals_per_second * token_seconds * outputs.mean_within(tokens)
-    variance += max(1.0, dispersion) * come + rate_variance * come**2
-    return Projection(mean=mean + come, variance=variance)
+    arriving = max(1.0, dispersion) * come + rate_variance * come**2
+    clumped = arriving * (1 - 1 / max(1.0, dispersion))
+    return Projection(mean=mean + come, variance=variance + arriving, clumped=clumped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +112,15 @@ class Promise:
     objective: float
 
     def room(self, ahead: Projection, arrivals_per_second: float) -> float:
-        """Seats with which few enough are late; those who wait within the slack need none.
+        """Seats with which few enough are late; those who wait within the slack need none. Clumps
+        are left to the queue and to the margin: standing by for them costs more than they do.
 
         99 % within 3 s, 4 a second, 183 in flight with a variance of 183: half of 1 % is 2.58
         sigma, 35, and 12 may wait: 206.
         """
         sigmas = NormalDist().inv_cdf(1.0 - LATE_SHARE * (1.0 - self.objective))
         may_wait = min(arrivals_per_second * self.slack_seconds, MOST_WAITING * ahead.mean)
-        return ahead.bound(sigmas) - may_wait
+        return ahead.mean + sigmas * math.sqrt(ahead.variance - ahead.clumped) - may_wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

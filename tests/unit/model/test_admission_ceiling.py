@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinkscale.model.admission import KV_FILL, Ceiling, Held, admits, decayed, fullness, shared
+from thinkscale.model.admission import (
+    KV_FILL,
+    Ceiling,
+    Held,
+    Seen,
+    admits,
+    admits_of_several,
+    decayed,
+    everybodys,
+    fullness,
+    shared,
+)
 from thinkscale.model.step_time import StepTime
 
 STEP = StepTime(
@@ -92,6 +103,50 @@ def test_each_gateway_has_its_part_and_one_alone_the_whole(
     assert part.step_time.base_seconds == STEP.base_seconds
     assert part.step_time.sequence_seconds == pytest.approx(gateways * STEP.sequence_seconds)
     assert shared(Ceiling(seats=1), 5) == Ceiling(seats=1)
+
+
+def seen(running: int, context: float, own: int, own_context: float) -> Seen:
+    return Seen(
+        at=0.0,
+        running=running,
+        context_tokens=context,
+        own_running=own,
+        own_context_tokens=own_context,
+    )
+
+
+def test_the_others_have_what_they_had_and_have_sent_as_much_as_this_one() -> None:
+    looked = seen(30, 90_000, 10, 30_000)
+    now = everybodys(held(12, 36_000, stall=0.5), looked, 3, usual_stall_seconds=0.4)
+    assert now == held(12 + 20 + 4, 36_000 + 60_000 + 12_000, stall=0.5 + 0.8)
+    fewer = everybodys(held(8, 24_000), looked, 3, usual_stall_seconds=0.0)
+    assert fewer == held(28, 84_000)
+
+
+def test_one_of_several_takes_the_room_that_the_others_leave() -> None:
+    """Four gateways, 128 seats: 40 are more than a part of 32, and 60 in all leave room."""
+    mine = held(40, 80_000)
+    assert not admits_of_several(REFERENCE, mine, None, 1000, 4, 0.0)
+    assert admits_of_several(REFERENCE, mine, seen(60, 120_000, 40, 80_000), 1000, 4, 0.0)
+    assert not admits_of_several(REFERENCE, mine, seen(128, 120_000, 40, 80_000), 1000, 4, 0.0)
+    assert not admits_of_several(REFERENCE, mine, seen(90, 281_000, 40, 80_000), 1000, 4, 0.0)
+
+
+def test_half_of_its_part_is_a_gateways_own_however_full_the_others_make_the_replica() -> None:
+    full = seen(140, 285_000, 10, 20_000)
+    assert admits_of_several(REFERENCE, held(10, 20_000), full, 1000, 4, 0.0)
+    assert not admits_of_several(REFERENCE, held(17, 34_000), full, 1000, 4, 0.0)
+
+
+@given(st.integers(0, 140), st.floats(0, 3e5), st.floats(0, 5), st.integers(1, 20_000))
+def test_a_gateway_alone_goes_by_its_own_books(
+    running: int, context: float, stall: float, prompt: int
+) -> None:
+    mine = held(running, context, stall)
+    for looked in (None, seen(running, context, running, context)):
+        assert admits_of_several(REFERENCE, mine, looked, prompt, 1, stall) == admits(
+            REFERENCE, mine, prompt
+        )
 
 
 def test_the_scarcer_of_seats_and_cache_says_how_full_a_replica_is() -> None:

@@ -28,6 +28,8 @@ def test_those_in_flight_fade_and_those_who_come_replace_them():
     assert found.variance == pytest.approx(10 * 0.368 * 0.632 + 11.4, abs=0.1)
     clumped = occupancy.project(aged(10), memoryless(300), 0.03, 2.0, 9.0, 3.0)
     assert clumped.variance == pytest.approx(10 * 0.368 * 0.632 + 3 * 11.4, abs=0.2)
+    assert clumped.clumped == pytest.approx(2 * 11.4, abs=0.1)
+    assert found.clumped == 0.0
 
 
 def test_who_waits_counts_as_new_and_who_is_of_no_known_age_as_one_of_many():
@@ -81,6 +83,10 @@ def test_so_much_room_that_few_are_late_when_waiting_within_the_slack_is_not():
     )
     lax = Promise(slack_seconds=3.0, objective=0.9).room(ahead, 4.0)
     assert lax == pytest.approx(183 + 1.645 * 183**0.5 - 12, rel=0.001)
+    clumped = Projection(mean=183.0, variance=283.0, clumped=100.0)
+    assert Promise(slack_seconds=3.0, objective=0.99).room(clumped, 4.0) == pytest.approx(
+        205.8, 0.001
+    )
     # A slack of minutes is a buffer for half of those in flight at most.
     patient = Promise(slack_seconds=600.0, objective=0.99).room(ahead, 4.0)
     assert patient == pytest.approx(183 / 2 + 2.576 * 183**0.5, rel=0.001)
