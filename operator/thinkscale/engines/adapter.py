@@ -34,6 +34,8 @@ class EngineAdapter(Protocol):
 
     health_path: str
     """Answers 200 while the engine can serve; stays 200 while it drains."""
+    command: tuple[str, ...]
+    """What starts it where the image's own entrypoint does not; empty: that does."""
 
     def arguments(self, plan: LaunchPlan) -> tuple[str, ...]:
         """The container's arguments, the user's own last."""

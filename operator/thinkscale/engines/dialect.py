@@ -4,13 +4,17 @@ read.
 Every engine that speaks the OpenAI API differs in the same few places: where thinking is written
 (three spellings), what its native budget field is called, how token ids are asked for, and how a
 thought is continued on a raw prompt. `Dialect` names those places; `read_chunk` reads one stream
-chunk of either route in any spelling. Pure: no HTTP, no clock; the gateway does the talking.
+chunk of either route in any spelling. What must be asked of the engine beside generating (how it
+writes the tags, how text is spelled) are `Question`s, and the answers are read here too. Pure: no
+HTTP, no clock; the gateway does the talking.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
+
+from thinkscale.engines.load import EngineLoad
 
 THINK_OPEN: Final = "<think>"
 THINK_CLOSE: Final = "</think>"
@@ -42,6 +46,12 @@ class Tags:
     closing_ids: tuple[int, ...] = ()
     nudge_ids: tuple[int, ...] = ()
     context_tokens: int | None = None
+    template_opens: bool = False
+    """The chat template opens the thought, as far as the engine could tell; only asked where it
+    shows no ids of a prompt.
+    """
+    parses: bool = False
+    """The engine takes the tags out of a chat's text; only asked where it shows no ids."""
 
     def opens(self, prompt_ids: Sequence[int]) -> bool | None:
         """Whether the prompt ends inside an open thought; None: cannot be told."""
@@ -117,6 +127,57 @@ def _read_choice(chunk: Chunk, choices: Sequence[Mapping[str, Any]]) -> None:
         chunk.tool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A call to the engine beside generating; its answer is JSON."""
+
+    path: str
+    body: Mapping[str, Any] | None = None
+    """None: it is a GET."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a continuation goes on behind."""
+
+    value: str | list[int]
+    tokens: int
+    """As the engine counts it; an estimate where it was not asked."""
+
+
+class Reader(Protocol):
+    """Reads the chunks of one request, over all its stages."""
+
+    tags: Tags
+    """The tags in the ids that its chunks show."""
+    own_ids: bool
+    """They are the model's own. False: see `text_reader`."""
+    opened: bool
+    """The output begins inside a thought, which no id of the prompt will tell."""
+    counts_by_usage: bool
+    """A running usage was asked for, to count by."""
+    overshoots: bool
+    """The engine may go on behind the request's `max_tokens`."""
+
+    def read(self, payload: Mapping[str, Any]) -> Chunk:
+        """Read one parsed chunk; anything unexpected reads as an empty one."""
+        ...
+
+
+class IdReader:
+    """The reader of an engine that shows token ids."""
+
+    __slots__ = ("read", "tags")
+    own_ids = True
+    opened = False
+    counts_by_usage = False
+    overshoots = False
+
+    def __init__(self, tags: Tags, read: Callable[[Mapping[str, Any]], Chunk] = read_chunk) -> None:
+        self.tags = tags
+        self.read = read
+
+
 class Dialect(Protocol):
     """What differs between engines, for one request."""
 
@@ -149,11 +210,11 @@ class Dialect(Protocol):
         body: Mapping[str, Any],
         *,
         model: str,
-        prompt: Sequence[int],
+        prompt: str | Sequence[int],
         max_tokens: int | None,
         generated: int,
     ) -> dict[str, Any]:
-        """The body for `/v1/completions` that goes on behind these ids. `generated`: tokens that
+        """The body for `/v1/completions` that goes on behind this prompt. `generated`: tokens that
         the client has of this request so far.
         """
         ...
@@ -162,10 +223,52 @@ class Dialect(Protocol):
         """Whether this refusal means that the server was started without native budgets."""
         ...
 
-    def tokenize_body(self, text: str, *, model: str) -> dict[str, Any]:
-        """The body for `/tokenize`, without special tokens around the text."""
+    def refusal(self, status: int, body: bytes) -> bytes:
+        """A refusal (an HTTP error's body) in OpenAI's shape."""
         ...
 
-    def detokenize_body(self, ids: Sequence[int], *, model: str) -> dict[str, Any]:
-        """The body for `/detokenize`."""
+    def reader(self, route: Route, body: Mapping[str, Any], tags: Tags) -> Reader:
+        """The reader of one request, made anew for each attempt."""
         ...
+
+    def tag_questions(self, model: str) -> tuple[Question, ...]:
+        """What to ask for `tags`."""
+        ...
+
+    def tags(self, answers: Sequence[Any]) -> Tags:
+        """The tags from the answers to `tag_questions`; None is no answer."""
+        ...
+
+    def spell_question(self, ids: Sequence[int], *, model: str) -> Question | None:
+        """What to ask for the text of these ids; None: this engine has no such route."""
+        ...
+
+    def spelled(self, answer: Any) -> str | None:
+        """The text from the answer to `spell_question`."""
+        ...
+
+    def ids_question(self, text: str, *, model: str) -> Question:
+        """What to ask for the ids of this text, without special tokens around it."""
+        ...
+
+    def ids(self, answer: Any) -> list[int]:
+        """The ids from the answer to `ids_question`; empty: there is none."""
+        ...
+
+    def parse_load(self, text: str) -> EngineLoad | None:
+        """What its `/metrics` says; None: this is another engine's page."""
+        ...
+
+
+def tag_tokens(ids: Sequence[Sequence[int]]) -> Tags:
+    """Tags from the ids of `TAG_TEXTS`, in that order."""
+    opening, closing_tag, closing, nudge = ids
+    return Tags(
+        open_id=opening[0] if len(opening) == 1 else None,
+        close_id=closing_tag[0] if len(closing_tag) == 1 else None,
+        closing_ids=tuple(closing),
+        nudge_ids=tuple(nudge),
+    )
+
+
+TAG_TEXTS: Final = (THINK_OPEN, THINK_CLOSE, CLOSING, NUDGE)

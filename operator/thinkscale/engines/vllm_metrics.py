@@ -5,14 +5,16 @@ Old and new names are known: `gpu_cache_usage_perc` became `kv_cache_usage_perc`
 capacity is told directly (`kv_cache_size_tokens`) or as blocks times block size. Steps are the
 count of the histogram of tokens by iteration. Prompt tokens are those that were computed: without
 what the prefix cache gave. Several engines behind one port (data parallel) add up; their KV usage
-is the mean, as they share the load. A value that no engine can mean (NaN, infinite, negative) is
-skipped. NB: `num_requests_waiting_by_reason` must not be taken for `num_requests_waiting`.
+is the mean, as they share the load. NB: `num_requests_waiting_by_reason` must not be taken for
+`num_requests_waiting`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from thinkscale.engines.load import EngineLoad as EngineLoad
+from thinkscale.engines.load import plausible
 
 _LINE: Final = re.compile(
     r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc|gpu_cache_usage_perc"
@@ -20,27 +22,7 @@ _LINE: Final = re.compile(
     r"|prompt_tokens_cached_total|generation_tokens_total)(?:\{([^\n]*)\})? ([^\s]+)",
     re.MULTILINE,
 )
-MOST: Final = 1e12
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLoad:
-    """What the engine says of itself at one scrape."""
-
-    running: int
-    waiting: int
-    kv_usage: float
-    """0 to 1."""
-    kv_capacity_tokens: int | None = None
-    prefix_block_tokens: int | None = None
-    """The prefix cache keeps whole blocks of so many tokens; None: there is none, as far as known.
-    """
-    steps: int | None = None
-    """Engine steps since its start."""
-    prompt_tokens: int | None = None
-    """Prompt tokens computed since its start."""
-    generated_tokens: int | None = None
 
 
 def parse_load(text: str) -> EngineLoad | None:
@@ -56,7 +38,7 @@ def parse_load(text: str) -> EngineLoad | None:
                 capacity = (capacity or 0) + tokens
             block = block or _prefix_block(cache)
             continue
-        number = _plausible(value)
+        number = plausible(value)
         if number is not None:
             sums.setdefault(name, []).append(number)
     running = sums.get("num_requests_running")
@@ -84,14 +66,6 @@ def _computed(sums: Mapping[str, Sequence[float]]) -> int | None:
     prompts = _total(sums, "prompt_tokens_total")
     cached = _total(sums, "prompt_tokens_cached_total") or 0
     return None if prompts is None else max(0, prompts - cached)
-
-
-def _plausible(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if 0 <= number <= MOST else None
 
 
 def _capacity(labels: dict[str, str]) -> int | None:

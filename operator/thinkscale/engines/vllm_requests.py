@@ -7,7 +7,20 @@ the exact, template-free way to go on with a thought.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
+
+from thinkscale.engines.dialect import (
+    TAG_TEXTS,
+    IdReader,
+    Question,
+    Reader,
+    Route,
+    Tags,
+    tag_tokens,
+)
+from thinkscale.engines.load import EngineLoad
+from thinkscale.engines.vllm_metrics import parse_load
 
 NATIVE_BUDGET_FIELD: Final = "thinking_token_budget"
 
@@ -78,7 +91,7 @@ class VllmRequests:
         if native_budget is not None:
             out[NATIVE_BUDGET_FIELD] = native_budget
         if most_tokens is not None:
-            _bound(out, most_tokens)
+            bound_tokens(out, most_tokens)
         return out
 
     def continuation_body(
@@ -86,7 +99,7 @@ class VllmRequests:
         body: Mapping[str, Any],
         *,
         model: str,
-        prompt: Sequence[int],
+        prompt: str | Sequence[int],
         max_tokens: int | None,
         generated: int,
     ) -> dict[str, Any]:
@@ -97,7 +110,7 @@ class VllmRequests:
         out = {name: value for name, value in body.items() if name not in dropped}
         out.update(
             model=model,
-            prompt=list(prompt),
+            prompt=prompt if isinstance(prompt, str) else list(prompt),
             max_tokens=max_tokens,
             stream=True,
             stream_options={"include_usage": True},
@@ -113,16 +126,52 @@ class VllmRequests:
         """vLLM without `--reasoning-parser` answers 400 and names the field."""
         return status == 400 and NATIVE_BUDGET_FIELD in message
 
+    def refusal(self, status: int, body: bytes) -> bytes:
+        """OpenAI's shape is vLLM's."""
+        return body
+
+    def reader(self, route: Route, body: Mapping[str, Any], tags: Tags) -> Reader:
+        """Both routes show ids."""
+        return IdReader(tags)
+
+    def tag_questions(self, model: str) -> tuple[Question, ...]:
+        """How it tokenizes each of the four texts."""
+        return tuple(self.ids_question(text, model=model) for text in TAG_TEXTS)
+
+    def tags(self, answers: Sequence[Any]) -> Tags:
+        """Every answer tells the longest context, too."""
+        tags = tag_tokens([self.ids(answer) for answer in answers])
+        context = answers[0].get("max_model_len") if isinstance(answers[0], dict) else None
+        return replace(tags, context_tokens=context if isinstance(context, int) else None)
+
+    def spell_question(self, ids: Sequence[int], *, model: str) -> Question | None:
+        """`/detokenize`."""
+        return Question(path="/detokenize", body={"model": model, "tokens": list(ids)})
+
+    def spelled(self, answer: Any) -> str | None:
+        """It calls the text a prompt."""
+        text = answer.get("prompt") if isinstance(answer, dict) else None
+        return text if isinstance(text, str) else None
+
+    def ids_question(self, text: str, *, model: str) -> Question:
+        """`/tokenize`."""
+        return Question(path="/tokenize", body=self.tokenize_body(text, model=model))
+
     def tokenize_body(self, text: str, *, model: str) -> dict[str, Any]:
         """Body for `/tokenize`."""
         return {"model": model, "prompt": text, "add_special_tokens": False}
 
-    def detokenize_body(self, ids: Sequence[int], *, model: str) -> dict[str, Any]:
-        """Body for `/detokenize`."""
-        return {"model": model, "tokens": list(ids)}
+    def ids(self, answer: Any) -> list[int]:
+        """It calls the ids tokens."""
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
+        return tokens if isinstance(tokens, list) else []
+
+    def parse_load(self, text: str) -> EngineLoad | None:
+        """See `vllm_metrics`."""
+        return parse_load(text)
 
 
-def _bound(body: dict[str, Any], most_tokens: int) -> None:
+def bound_tokens(body: dict[str, Any], most_tokens: int) -> None:
     """Lower what the client asks. A completion that asks for nothing has the default of 16."""
     names = [name for name in ("max_completion_tokens", "max_tokens") if name in body]
     if not names and "messages" in body:

@@ -11,8 +11,8 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from thinkscale.engines.dialect import Dialect, Route
-from thinkscale.engines.vllm_requests import VllmRequests
+from thinkscale.engines import DIALECTS
+from thinkscale.engines.dialect import Route
 from thinkscale.gateway import responses
 from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
@@ -24,7 +24,6 @@ from thinkscale.gateway.request import BadRequest, ClientRequest, parse
 from thinkscale.gateway.upstream import Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
-DIALECTS: Final[dict[str, Dialect]] = {"VLLM": VllmRequests()}
 FORWARDED_HEADERS: Final = ("Authorization", "X-Request-Id", "traceparent", "tracestate")
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 WATCH_SECONDS: Final = 1.0

@@ -11,7 +11,7 @@ has failed (`trouble`, or the connection is gone): from the tokens that the clie
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -23,16 +23,19 @@ from thinkscale.engines.dialect import (
     THINK_CLOSE,
     Chunk,
     Dialect,
+    IdReader,
+    Prompt,
+    Reader,
     Tags,
-    read_chunk,
 )
+from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.accounting import Basis, TokenAccount, measure
 from thinkscale.gateway.budget import Action, BudgetMachine, Verdict
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.shape import ChunkShape
 from thinkscale.gateway.splitter import Parts, Phase, PhaseSplitter
 from thinkscale.gateway.sse import DONE, SseEvent, encode
-from thinkscale.gateway.strip import without_ids
+from thinkscale.gateway.strip import without_ids, without_usage
 
 
 class Next(Enum):
@@ -86,12 +89,15 @@ class Exchange:
         model: str,
         stops_when_exhausted: bool,
         keeps_ids: bool,
+        reader: Reader | None = None,
     ) -> None:
         """`keeps_ids`: a continuation may become necessary, and can carry this request: remember
-        what was generated.
+        what was generated. `reader`: None reads an engine that shows ids.
         """
+        self.reader = reader or IdReader(tags)
+        tags = self.reader.tags
         self.account = TokenAccount()
-        self.splitter = PhaseSplitter(tags)
+        self.splitter = PhaseSplitter(tags, Phase.THINKING if self.reader.opened else Phase.START)
         self.turn: Turn | None = None
         self.trouble: Trouble | None = None
         """Nothing more is read from this stage."""
@@ -114,6 +120,7 @@ class Exchange:
         self._prompt = array("I")
         self._generated = array("I")
         self._usage: dict[str, Any] | None = None
+        self._ends_at = request.max_tokens if self.reader.overshoots else None
         self._is_complete = True
         """All that the client has is among the remembered ids."""
 
@@ -126,7 +133,7 @@ class Exchange:
             return self._end()
         try:
             payload = orjson.loads(data)
-            chunk = read_chunk(payload)
+            chunk = self.reader.read(payload)
         except (orjson.JSONDecodeError, AttributeError, TypeError):
             self.trouble = Trouble(why="the model server's stream is garbled", raw=b"")
             return b""
@@ -135,6 +142,8 @@ class Exchange:
         return self._feed_chunk(chunk, event.raw)
 
     def _feed_error(self, error: Mapping[str, Any], raw: bytes) -> bytes:
+        if not self.reader.own_ids:  # the shape was another one
+            raw = encode(orjson.dumps({"error": error}))
         code = error.get("code")
         if isinstance(code, int) and 400 <= code < 500:
             self.error = dict(error)
@@ -145,9 +154,7 @@ class Exchange:
     def _feed_chunk(self, chunk: Chunk, raw: bytes) -> bytes:
         self._shape.adopt(chunk.identity, chunk.created)
         if chunk.prompt_token_ids and self._stage == 0:
-            self.account.prompt = len(chunk.prompt_token_ids)
-            if self._keeps_ids:
-                self._prompt.extend(chunk.prompt_token_ids)
+            self._learn_prompt(chunk.prompt_token_ids)
         if not chunk.choices:
             return self._feed_usage(chunk, raw)
         if chunk.index != 0:
@@ -166,9 +173,25 @@ class Exchange:
         if verdict.action is not Action.PASS:
             return self._act(verdict, chunk, parts)
         self._take(parts, chunk.token_ids)
+        self._look_for_the_end(chunk)
+        return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
+
+    def _learn_prompt(self, ids: Sequence[int]) -> None:
+        if self.reader.own_ids:
+            self.account.prompt = len(ids)
+        if self._keeps_ids:
+            self._prompt.extend(ids)
+
+    def _look_for_the_end(self, chunk: Chunk) -> None:
+        """The engine's, or ours where it would overshoot. Some tell the usage of a completion with
+        its last token.
+        """
         if chunk.finish_reason is not None:
             self.finish_reason = chunk.finish_reason
-        return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
+            if chunk.usage is not None and self._stage == 0 and not self.account.prompt:
+                self.account.prompt = int(chunk.usage.get("prompt_tokens") or 0)
+        elif self._ends_at is not None and self.account.completion >= self._ends_at:
+            self.turn = Turn(next=Next.END)
 
     def _judge(self, chunk: Chunk, parts: Parts) -> Verdict:
         if not parts.counted and (parts.thinking_text or parts.answer_text):
@@ -213,7 +236,7 @@ class Exchange:
             if event.data is None or event.data == DONE:
                 continue
             try:
-                chunk = read_chunk(orjson.loads(event.data))
+                chunk = self.reader.read(orjson.loads(event.data))
             except (orjson.JSONDecodeError, AttributeError, TypeError):
                 return False
             parts = self.splitter.feed(chunk)
@@ -286,6 +309,8 @@ class Exchange:
         trim = turn.trim
         if text is None or not text:
             return b""
+        if isinstance(self.reader, TextReader):
+            trim = replace(trim, ids=self.reader.handles(text, len(trim.ids)))
         if trim.is_thinking:
             kept = Parts(thinking_text=text, thinking=len(trim.ids), counted=True)
             self._take(kept, trim.ids)
@@ -321,12 +346,21 @@ class Exchange:
             return out + self._end_early()
         return out
 
-    def continuation(self, dialect: Dialect, model: str) -> dict[str, Any]:
-        """The body of the next stage, for `/v1/completions`."""
+    @property
+    def said(self) -> Sequence[int]:
+        """All that was generated, or put in by us."""
+        return self._generated
+
+    def continuation(
+        self, dialect: Dialect, model: str, prompt: Prompt | None = None
+    ) -> dict[str, Any]:
+        """The body of the next stage, for `/v1/completions`. `prompt`: where no ids were seen."""
+        if prompt is not None:
+            self.account.prompt = prompt.tokens
         return dialect.continuation_body(
             self._request.body,
             model=model,
-            prompt=[*self._prompt, *self._generated],
+            prompt=prompt.value if prompt else [*self._prompt, *self._generated],
             max_tokens=self._remaining(),
             generated=self.account.completion,
         )
@@ -336,12 +370,18 @@ class Exchange:
         self.done = True
         return encode(event)
 
+    @property
+    def tokens_so_far(self) -> int:
+        """The prompt and all behind it."""
+        prompt = len(self._prompt) if self.reader.own_ids else self.account.prompt
+        return prompt + len(self._generated)
+
     def _remaining(self) -> int | None:
         limits = []
         if self._request.max_tokens is not None:
             limits.append(self._request.max_tokens - self.account.completion)
         if self._tags.context_tokens is not None:
-            limits.append(self._tags.context_tokens - len(self._prompt) - len(self._generated))
+            limits.append(self._tags.context_tokens - self.tokens_so_far)
         return max(0, min(limits)) if limits else None
 
     def _feed_usage(self, chunk: Chunk, raw: bytes) -> bytes:
@@ -399,6 +439,8 @@ class Exchange:
         return self._text(finish_reason="length") + self._end()
 
     def _clean(self, raw: bytes) -> bytes:
+        if self.reader.counts_by_usage and not self._request.wants_running_usage:
+            raw = without_usage(raw)
         return raw if self._request.wants_ids else without_ids(raw)
 
     def _rebuild(self, chunk: Chunk, parts: Parts) -> bytes:
@@ -430,6 +472,6 @@ class Exchange:
             answer=answer,
             finish_reason=finish_reason,
             stop_reason=stop_reason,
-            ids=ids if self._request.wants_ids else None,
+            ids=ids if self._request.wants_ids and self.reader.own_ids else None,
             usage=self.account.usage() if self._request.wants_running_usage else None,
         )

@@ -18,7 +18,8 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from thinkscale.engines.dialect import Dialect, Route, Tags
+from thinkscale.engines.dialect import Dialect, Prompt, Route, Tags
+from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.events import Broken, EventReader, whole
@@ -227,6 +228,7 @@ class Relay:
             model=self._config.model,
             stops_when_exhausted=self._config.on_exhausted == "Stop",
             keeps_ids=plan.forceable,
+            reader=self._dialect.reader(self._request.route, self._request.body, tags),
         )
 
     def _plan(self, replica: Replica, tags: Tags) -> BudgetPlan:
@@ -365,7 +367,12 @@ class Relay:
         response.close()
         if trim is not None:
             text = await self._upstream.spelled(
-                replica, self._dialect, self._config.model, trim.ids, trim.text
+                replica,
+                self._dialect,
+                self._config.model,
+                trim.ids,
+                trim.text,
+                own_ids=exchange.reader.own_ids,
             )
             await self._send(exchange.trimmed(text))
         self._gateway.ledger.budget.extended += exchange.turn.next is Next.THINK
@@ -388,8 +395,15 @@ class Relay:
         self._witness.look(budget)
 
     async def _continue(self, exchange: Exchange, replica: Replica) -> aiohttp.ClientResponse:
-        body = exchange.continuation(self._dialect, self._config.model)
-        self._gateway.goes_on(replica.name, len(body["prompt"]))
+        prompt: Prompt | None = None
+        if isinstance(exchange.reader, TextReader):
+            prompt = await self._upstream.prompt(
+                replica, exchange.reader, exchange.said, self._config.model
+            )
+            if prompt is None:
+                raise Broken("the model server did not tell the prompt to go on behind")
+        body = exchange.continuation(self._dialect, self._config.model, prompt)
+        self._gateway.goes_on(replica.name, exchange.tokens_so_far)
         response = await self._post(replica, Route.COMPLETIONS, body)
         if response.status != 200:
             said = (await whole(response)).decode(errors="replace")
@@ -427,7 +441,7 @@ class Relay:
         self, response: aiohttp.ClientResponse, replica: Replica
     ) -> web.StreamResponse:
         """The engine said no: pass it on with its shape, or try another replica if it is ill."""
-        body = await whole(response)
+        body = self._dialect.refusal(response.status, await whole(response))
         if response.status >= 500:
             now, last = self._gateway.clock(), self._failed + 1 == ATTEMPTS
             if not last and self._gateway.router.another(replica.name, now):

@@ -10,7 +10,7 @@ from typing import Final
 
 import aiohttp
 
-from thinkscale.engines.vllm_metrics import parse_load
+from thinkscale.engines import DIALECTS
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.upstream import Unreachable, Upstream
@@ -38,9 +38,11 @@ async def scrape_engines(gateway: Gateway, upstream: Upstream) -> None:
 
 async def _scrape(gateway: Gateway, upstream: Upstream, replica: Replica) -> None:
     try:
-        load = parse_load(await upstream.text(replica, "/metrics"))
+        page = await upstream.text(replica, "/metrics")
     except (*Unreachable, aiohttp.ClientError, UnicodeDecodeError):
         return
+    config = gateway.config
+    load = DIALECTS[config.engine].parse_load(page) if config else None
     if load is not None and replica.name in gateway.router.replicas:
         gateway.engines[replica.name] = (load, gateway.clock())
         gateway.ledger.changes += 1

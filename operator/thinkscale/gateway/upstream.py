@@ -11,7 +11,8 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from thinkscale.engines.dialect import CLOSING, NUDGE, THINK_CLOSE, THINK_OPEN, Dialect, Tags
+from thinkscale.engines.dialect import Dialect, Prompt, Question, Tags
+from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.routing import Replica
 
 KEEPALIVE_SECONDS: Final = 4.0
@@ -77,57 +78,60 @@ class Upstream:
         return set(self._tags)
 
     async def spelled(
-        self, replica: Replica, dialect: Dialect, model: str, ids: Sequence[int], whole: str
+        self,
+        replica: Replica,
+        dialect: Dialect,
+        model: str,
+        ids: Sequence[int],
+        whole: str,
+        *,
+        own_ids: bool = True,
     ) -> str | None:
-        """The beginning of `whole` that these ids spell; None if the engine cannot tell."""
-        answer = await self._side_call(
-            replica, "/detokenize", dialect.detokenize_body(ids, model=model)
-        )
-        text = answer.get("prompt") if answer else None
-        if not isinstance(text, str):
+        """The beginning of `whole` that these ids spell; None if the engine cannot tell. Not
+        `own_ids`: they are no ids of the model's, so only their number counts.
+        """
+        if not own_ids:
+            all_ids = await self._ask(replica, dialect.ids_question(whole, model=model))
+            ids = dialect.ids(all_ids)[: len(ids)]
+        question = dialect.spell_question(ids, model=model)
+        text = dialect.spelled(await self._ask(replica, question)) if question and ids else None
+        if text is None:
             return None
         for candidate in (text, f" {text}"):  # some tokenizers drop a leading space
             if whole.startswith(candidate):
                 return candidate
         return None
 
-    async def _ask_tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
-        texts = (THINK_OPEN, THINK_CLOSE, CLOSING, NUDGE)
-        answers = await asyncio.gather(
-            *(
-                self._side_call(replica, "/tokenize", dialect.tokenize_body(text, model=model))
-                for text in texts
-            )
-        )
-        opening, closing_tag, closing, nudge = (_ids(answer) for answer in answers)
-        context = (answers[0] or {}).get("max_model_len")
-        return Tags(
-            open_id=opening[0] if len(opening) == 1 else None,
-            close_id=closing_tag[0] if len(closing_tag) == 1 else None,
-            closing_ids=tuple(closing),
-            nudge_ids=tuple(nudge),
-            context_tokens=context if isinstance(context, int) else None,
+    async def prompt(
+        self, replica: Replica, reader: TextReader, said: Sequence[int], model: str
+    ) -> Prompt | None:
+        """What a continuation goes on behind, where no ids were seen; None: the engine does not
+        tell.
+        """
+        return reader.prompt(
+            said, await self._ask_all(replica, reader.prompt_questions(said, model))
         )
 
-    async def _side_call(
-        self, replica: Replica, path: str, body: dict[str, Any]
-    ) -> dict[str, Any] | None:
+    async def _ask_tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
+        return dialect.tags(await self._ask_all(replica, dialect.tag_questions(model)))
+
+    async def _ask_all(self, replica: Replica, questions: Sequence[Question]) -> list[Any]:
+        return await asyncio.gather(*(self._ask(replica, question) for question in questions))
+
+    async def _ask(self, replica: Replica, question: Question) -> Any:
+        """The answer, or None."""
         try:
-            async with self._session.post(
-                replica.url + path, data=orjson.dumps(body), headers=_JSON, timeout=_SIDE_CALL
+            async with self._session.request(
+                "GET" if question.body is None else "POST",
+                replica.url + question.path,
+                data=None if question.body is None else orjson.dumps(question.body),
+                headers=_JSON,
+                timeout=_SIDE_CALL,
             ) as response:
-                if response.status != 200:
-                    return None
-                answer = orjson.loads(await response.read())
+                return orjson.loads(await response.read()) if response.status == 200 else None
         except (*Unreachable, aiohttp.ClientError, orjson.JSONDecodeError):
             return None
-        return answer if isinstance(answer, dict) else None
 
 
 def _known(task: asyncio.Task[Tags]) -> bool:
     return not task.cancelled() and task.exception() is None and bool(task.result().closing_ids)
-
-
-def _ids(answer: dict[str, Any] | None) -> list[int]:
-    tokens = answer.get("tokens") if answer else None
-    return tokens if isinstance(tokens, list) else []

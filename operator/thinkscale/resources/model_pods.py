@@ -101,8 +101,8 @@ def _container(service: ReasoningService) -> Object:
         | {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": list(drain)}}},
     }
-    if engine.command:
-        container["command"] = list(engine.command)
+    if command := engine.command or adapter.command:
+        container["command"] = list(command)
     optional = {
         "env": _environment(model, engine),
         "envFrom": [plain(source) for source in engine.env_from],
