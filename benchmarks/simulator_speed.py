@@ -23,7 +23,6 @@ from thinkscale.simulation.run import Simulation
 from thinkscale.simulation.scenario import Scenario
 from thinkscale.simulation.scenarios import make
 from thinkscale.simulation.virtual_replica import VirtualReplica
-from thinkscale.simulation.workload import Workload
 
 REQUESTS = 2000
 PER_SECOND = 0.9
@@ -93,16 +92,9 @@ def morning(minutes: float) -> Scenario:
     """The first minutes of the smooth day."""
     day, end = make("smooth", 1), 60 * minutes
     load = day.workload
-    kept = load.at_seconds < end
     return replace(
         day,
-        workload=Workload(
-            name=load.name,
-            at_seconds=load.at_seconds[kept],
-            prompt_tokens=load.prompt_tokens[kept],
-            thinking_tokens=load.thinking_tokens[kept],
-            answer_tokens=load.answer_tokens[kept],
-        ),
+        workload=load.rows(load.at_seconds < end),
         duration_seconds=end,
         warm_up_seconds=WARM_UP_SECONDS,
     )

@@ -93,5 +93,9 @@ def test_where_a_limit_forbids_the_target_it_is_the_best_there_is() -> None:
 
 def test_it_does_not_know_what_a_policy_meets() -> None:
     plain = oracle(make("llmd-ramp", 1))
-    blind = oracle(make("llmd-ramp+lost0.5+priors1.25", 1))
-    assert blind.gpu_hours == plain.gpu_hours
+    blind = make("llmd-ramp+lost0.5+priors1.25", 1)
+    late = dataclasses.replace(blind.faults, scrape_delay_seconds=20.0)
+    for disturbed in (blind, dataclasses.replace(blind, faults=late)):
+        found = oracle(disturbed)
+        assert found.gpu_hours == plain.gpu_hours
+        assert np.array_equal(found.requests.end_seconds, plain.requests.end_seconds)

@@ -58,14 +58,7 @@ def first_hours_of_a_day() -> Scenario:
     day = scenarios.make("smooth", 4, brownout=False)
     load, end = day.workload, HOURS_OF_A_DAY * 3600.0
     early = load.at_seconds < end
-    cut = Workload(
-        name=load.name,
-        at_seconds=load.at_seconds[early],
-        prompt_tokens=load.prompt_tokens[early],
-        thinking_tokens=load.thinking_tokens[early],
-        answer_tokens=load.answer_tokens[early],
-    )
-    return replace(day, workload=cut, duration_seconds=end)
+    return replace(day, workload=load.rows(early), duration_seconds=end)
 
 
 def figures(answer: Answer) -> dict[str, float]:
