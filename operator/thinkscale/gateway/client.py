@@ -29,8 +29,10 @@ class Client(Protocol):
         """The HTTP status is out: an error can only be told inside the stream."""
         ...
 
-    def expect(self, tags: Tags) -> None:
-        """How the model writes its tags; before each attempt from the beginning."""
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
+        """How the model writes its tags, before each attempt from the beginning. `opened`: the
+        output begins inside a thought, which no id of the prompt will tell.
+        """
         ...
 
     async def begin(self, headers: Mapping[str, str]) -> None:
@@ -58,7 +60,7 @@ class StreamingClient:
         """Whether the headers are out."""
         return self._response is not None
 
-    def expect(self, tags: Tags) -> None:
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """All one: the stream passes as it is."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
@@ -108,7 +110,7 @@ class WaitingClient:
         """Never: everything is sent at the end."""
         return False
 
-    def expect(self, tags: Tags) -> None:
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """All one: the text passes as it is."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:

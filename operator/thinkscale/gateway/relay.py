@@ -220,7 +220,8 @@ class Relay:
             self._witness.sends(replica.name)
         if not self._request.streamable:
             return
-        self._client.expect(tags)
+        reader = self._dialect.reader(self._request.route, self._request.body, tags)
+        self._client.expect(tags, opened=reader.opened)
         self.exchange = Exchange(
             self._request,
             self._budget,
@@ -228,7 +229,7 @@ class Relay:
             model=self._config.model,
             stops_when_exhausted=self._config.on_exhausted == "Stop",
             keeps_ids=plan.forceable,
-            reader=self._dialect.reader(self._request.route, self._request.body, tags),
+            reader=reader,
         )
 
     def _plan(self, replica: Replica, tags: Tags) -> BudgetPlan:

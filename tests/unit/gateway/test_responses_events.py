@@ -5,6 +5,7 @@ that holds for all of them. The events are checked against the types of OpenAI's
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from thinkscale.gateway.responses.client import EventsClient, ResponseClient
 from thinkscale.gateway.responses.events import Translator
 from thinkscale.gateway.responses.request import read
 
+RECORDING = Path(__file__).parents[2] / "data" / "vllm_chat_deepseek_r1.sse"
 ECHO = read(b'{"input": "why?", "metadata": {"a": "b"}}', "m").echo
 OPENED = Tags(open_id=3, close_id=4)
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -39,7 +41,7 @@ class Recorder:
         self.data = b""
         self.began = False
 
-    def expect(self, tags: Tags) -> None:
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
         raise AssertionError("the stream that it gets has no tags")
 
     async def begin(self, headers: Mapping[str, str]) -> None:
@@ -126,7 +128,8 @@ def translated(data: bytes, steps: list[int]) -> tuple[list[dict[str, Any]], byt
     events = []
     for block in raw.decode().split("\n\n"):
         lines = block.split("\n")
-        if len(lines) == 2:
+        if not block.startswith(":") and block:
+            assert len(lines) == 2
             event = json.loads(lines[1].removeprefix("data: "))
             assert lines[0] == f"event: {event['type']}"
             events.append(event)
@@ -379,6 +382,38 @@ def test_what_may_be_the_beginning_of_a_tag_is_not_lost_when_the_stream_ends() -
     opened = chunk({"content": "a</th"}, prompt_token_ids=[3])
     events, _ = translated(encoded([opened]) + DONE, [99])
     assert texts(events[-1]["response"], "reasoning", "reasoning_text") == "a</th"
+
+
+def test_an_engine_without_ids_may_have_said_that_its_template_opens_the_thought() -> None:
+    translator = Translator("id", 5, ECHO)
+    translator.expect(Tags(), opened=True)
+    for text in ("hm", "m</thi", "nk>so"):
+        translator.feed(chunk({"content": text}))
+    translator.finish()
+    response = translator.response()
+    assert texts(response, "reasoning", "reasoning_text") == "hmm"
+    assert texts(response, "message", "output_text") == "so"
+
+
+def test_a_stream_recorded_from_a_real_engine_is_one_thought_and_one_answer() -> None:
+    data = RECORDING.read_bytes()
+    events, _ = translated(data, [1000])
+    check_grammar(events)
+    response = events[-1]["response"]
+    deltas = [
+        choice["delta"]
+        for line in data.split(b"\n\n")
+        if line.startswith(b"data: {")
+        for choice in json.loads(line[6:])["choices"]
+    ]
+    thinking = "".join(delta.get("reasoning") or "" for delta in deltas)
+    answer = "".join(delta.get("content") or "" for delta in deltas)
+    assert thinking
+    assert answer
+    assert [item["type"] for item in response["output"]] == ["reasoning", "message"]
+    assert texts(response, "reasoning", "reasoning_text") == thinking
+    assert texts(response, "message", "output_text") == answer
+    assert response["usage"]["input_tokens"] == 21
 
 
 def test_other_choices_and_empty_chunks_add_nothing() -> None:

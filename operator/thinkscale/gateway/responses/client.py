@@ -53,9 +53,9 @@ class EventsClient:
         """Whether the headers are out."""
         return self._inner.began
 
-    def expect(self, tags: Tags) -> None:
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """How the model writes its tags."""
-        self._translator.expect(tags)
+        self._translator.expect(tags, opened=opened)
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers, and that the response was created."""
@@ -97,9 +97,9 @@ class ResponseClient:
         """Never: everything is sent at the end."""
         return False
 
-    def expect(self, tags: Tags) -> None:
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """How the model writes its tags."""
-        self._translator.expect(tags)
+        self._translator.expect(tags, opened=opened)
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""

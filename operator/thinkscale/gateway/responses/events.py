@@ -44,9 +44,9 @@ class Translator:
         self._number = 0
         self._over = False
 
-    def expect(self, tags: Tags) -> None:
+    def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """How the model writes its tags; before the first chunk."""
-        self._splitter = PhaseSplitter(tags)
+        self._splitter = PhaseSplitter(tags, Phase.THINKING if opened else Phase.START)
 
     def start(self) -> list[Event]:
         """The engine has accepted the request."""
