@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from thinkscale.engines import adapter_for
-from thinkscale.gateway.api import DIALECTS
+from thinkscale.engines import DIALECTS, adapter_for
 from thinkscale.gateway.flag_types import address, port, positive, seconds, url, whole
 from thinkscale.gateway.key_source import KeySource, KeysUnreadable
 from thinkscale.gateway.patience import Patience
@@ -157,10 +156,12 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         ("--budget-max", "most thinking tokens of a request"),
         ("--budget-min", "least thinking tokens of a request"),
         ("--budget-default", "thinking tokens of a request that asks for nothing"),
-        ("--answer-max", "most answer tokens of a request"),
         ("--queue-max", "requests that may wait here (default: 1000)"),
     ):
         group.add_argument(flag, type=whole, metavar="N", help=text)
+    group.add_argument(
+        "--answer-max", type=positive, metavar="N", help="most answer tokens of a request"
+    )
     group.add_argument(
         "--on-exhausted", choices=sorted(ON_EXHAUSTED), help="then (default: answer)"
     )
@@ -231,8 +232,6 @@ def _config(
             parser.error(f"{flag} {value} is more than --budget-max {most}: lower it")
     if len({tier.name for tier in tiers}) < len(tiers):
         parser.error("--tier: the same effort is given twice")
-    if given.answer_max == 0:
-        parser.error("--answer-max must be at least 1")
     more: dict[str, Any] = {}
     more.update(named(given.model or ""))
     if given.queue_max is not None:
@@ -273,6 +272,6 @@ def _keys(parser: argparse.ArgumentParser, given: argparse.Namespace) -> KeySour
 
 def _tier(text: str) -> TierConfig:
     effort, _, tokens = text.partition("=")
-    if not effort or effort == NO_THINKING:
+    if not effort or not tokens or effort == NO_THINKING:
         raise argparse.ArgumentTypeError(f"{text!r} is not EFFORT=TOKENS, such as low=2048")
     return TierConfig(name=effort, max_tokens=whole(tokens))

@@ -68,6 +68,76 @@ class Emulator(Process):
         )  # fmt: skip
 
 
+class Alone(Process):
+    """A gateway in front of model servers by their URLs; `log` is what it has said so far."""
+
+    def __init__(self, directory: Path, *flags: str) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        self.admin = f"http://127.0.0.1:{(admin := free_port())}"
+        self._log = directory / f"gateway-{port}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "thinkscale", "gateway", "--listen", f"127.0.0.1:{port}",
+                    "--admin-port", str(admin), "--drain-delay-seconds", "0", *flags,
+                ],
+                stdout=log,
+                stderr=log,
+            )  # fmt: skip
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def page(self, path: str) -> str:
+        """A page of the admin port."""
+        with urllib.request.urlopen(self.admin + path, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def ready(self) -> dict[str, bool]:
+        """The model servers, and whether they are ready."""
+        replicas = json.loads(self.page("/signals"))["replicas"]
+        return {name: replica["ready"] for name, replica in replicas.items()}
+
+    def until(self, check: Callable[[], bool], within: float = 8.0) -> None:
+        deadline = time.monotonic() + within
+        while not check():
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Alone]]:
+    """Starts gateways without a cluster."""
+    started: list[Alone] = []
+
+    def start(*flags: str) -> Alone:
+        started.append(Alone(tmp_path_factory.mktemp("alone"), *flags))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def engines() -> Iterator[Callable[..., Emulator]]:
+    """Starts emulated engines; `port`: on this port."""
+    started: list[Emulator] = []
+
+    def start(*flags: str, port: int | None = None, **options: Any) -> Emulator:
+        parser = ("--reasoning-parser", "deepseek_r1")
+        at = ("--port", str(port)) if port else ()
+        started.append(Emulator(*parser, *at, *flags, **options))
+        if port:
+            started[-1].port, started[-1].url = port, f"http://127.0.0.1:{port}"
+        return started[-1]
+
+    yield start
+    for engine in started:
+        engine.stop()
+
+
 class GatewayProcess(Process):
     """A gateway with files as its source."""
 
