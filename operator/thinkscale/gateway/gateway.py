@@ -22,7 +22,7 @@ from thinkscale.gateway.routing import Assignment, Replica, Router
 from thinkscale.gateway.sequence import Sequence
 from thinkscale.gateway.tally import Tally
 from thinkscale.gateway.verify import RETRY_SECONDS, NativeTrust
-from thinkscale.model.admission import Ceiling, shared
+from thinkscale.model.admission import Ceiling
 from thinkscale.model.brownout import Pressure
 from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
@@ -119,8 +119,8 @@ class Gateway:
         told = directive.ceiling if directive else None
         if told is None and config is not None:
             told = Ceiling(seats=config.seats_per_replica)
-        gateways = directive.gateways if directive else 1
-        self.router.ceiling = None if told is None else shared(told, gateways)
+        self.router.ceiling = told
+        self.router.gateways = directive.gateways if directive else 1
 
     def locate(self, replicas: Iterable[Replica]) -> None:
         """The fleet as the source sees it now."""
@@ -134,6 +134,19 @@ class Gateway:
         self.brownout.locate(self.router.replicas)
         self._assign()
         self.touch()
+
+    def scraped(self, replica: str, load: EngineLoad) -> None:
+        """An engine told its load: there may be room that another gateway has left."""
+        if replica not in self.router.replicas:
+            return
+        now = self.clock()
+        self.engines[replica] = (load, now)
+        self.ledger.changes += 1
+        if load.kv_capacity_tokens is not None:
+            tokens = load.kv_usage * load.kv_capacity_tokens
+            self.router.looked(replica, load.running + load.waiting, tokens, now)
+            if self.router.gateways > 1:
+                self._assign()
 
     # What the requests do.
 

@@ -3,9 +3,10 @@
 Sans-I/O. New requests go to replicas that are ready and not cordoned, or just ready if all ready
 ones are cordoned. One that took no connection a moment ago is under suspicion and left alone for a
 second; one that keeps failing is out for longer (`health`), as long as there is another. Whether a
-replica has room is `model.admission`'s word, by what this gateway has there; of those with room the
-least full gets the request, then the one with the least work (expected tokens still to come); one
-that has just become ready counts as fuller than it is. Who finds no room waits in
+replica has room is `model.admission`'s word, by what this gateway has there and, where several
+share the replicas, by what these said of everybody's requests when they were last scraped. Of those
+with room the least full gets the request, then the one with the least work (expected tokens still
+to come); one that has just become ready counts as fuller than it is. Who finds no room waits in
 `model.queueing`'s lines. When the queue is full the cordon is ignored before a request is refused:
 a replica that is to go may serve one more, but nobody is turned away from a fleet that has room.
 """
@@ -16,7 +17,14 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from thinkscale.gateway.health import Health, share
 from thinkscale.gateway.holding import Holding
-from thinkscale.model.admission import Ceiling, admits, fullness
+from thinkscale.model.admission import (
+    RECENT_SECONDS,
+    Ceiling,
+    Seen,
+    admits_of_several,
+    everybodys,
+    fullness,
+)
 from thinkscale.model.queueing import FreshFirst, QueueRule
 
 SUSPICION_SECONDS: Final = 1.0
@@ -53,6 +61,8 @@ class _Place:
     health: Health = field(default_factory=Health)
     suspected_until: float = 0.0
     ready_since: float = float("-inf")
+    seen: Seen | None = None
+    """What the replica said of everybody's requests; only where others send there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,9 @@ class Router(Generic[T]):
     """Expected tokens still to come from a replica."""
     queue_max: int = 1000
     ceiling: Ceiling | None = None
-    """This gateway's part of it; None: no bound."""
+    """Of a replica, all gateways together; None: no bound."""
+    gateways: int = 1
+    """That share the replicas."""
     cordoned: frozenset[str] = frozenset()
     _places: dict[str, _Place] = field(default_factory=dict)
     _gone: dict[str, _Place] = field(default_factory=dict)
@@ -186,6 +198,18 @@ class Router(Generic[T]):
         if holding is not None:
             holding.stall(self._prefill_seconds(tokens), now)
 
+    def looked(self, name: str, running: int, context_tokens: float, now: float) -> None:
+        """A replica told what it holds of all gateways' requests."""
+        place = self._places.get(name)
+        if place is not None:
+            place.seen = Seen(
+                at=now,
+                running=running,
+                context_tokens=context_tokens,
+                own_running=place.holding.running,
+                own_context_tokens=place.holding.context_tokens,
+            )
+
     def suspect(self, name: str, now: float) -> None:
         """A replica refused a connection: leave it alone for a second."""
         place = self._places.get(name)
@@ -228,18 +252,38 @@ class Router(Generic[T]):
     def _pick(self, ticket: T, now: float, among: Iterable[str]) -> _Place | None:
         best: _Place | None = None
         best_key: tuple[float, float, float, str] | None = None
+        usual = self._usual_stall_seconds(now)
         for name in self._well(among, now):
             place = self._places[name]
-            full, part = 0.0, share(now - place.ready_since)
-            if self.ceiling is not None:
-                held = place.holding.held(now)
-                if not admits(self.ceiling, held, ticket.prompt_tokens):
-                    continue
-                full = fullness(self.ceiling, held)
+            part = share(now - place.ready_since)
+            full = self._fullness(place, ticket, usual, now)
+            if full is None:
+                continue
             key = (full / part, self.work(name) / part, place.holding.running / part, name)
             if best_key is None or key < best_key:
                 best, best_key = place, key
         return best
+
+    def _fullness(self, place: _Place, ticket: T, usual_stall: float, now: float) -> float | None:
+        """How full a replica is; None: it has no room for this request."""
+        if self.ceiling is None:
+            return 0.0
+        held, seen = place.holding.held(now), place.seen
+        if seen is not None and now - seen.at > RECENT_SECONDS:
+            seen = None
+        tokens, gateways = ticket.prompt_tokens, self.gateways
+        if not admits_of_several(self.ceiling, held, seen, tokens, gateways, usual_stall):
+            return None
+        if seen is not None and gateways > 1:
+            held = everybodys(held, seen, gateways, usual_stall)
+        return fullness(self.ceiling, held)
+
+    def _usual_stall_seconds(self, now: float) -> float:
+        """Mean over the replicas; needed only where several gateways share them."""
+        if self.gateways <= 1 or not self._places:
+            return 0.0
+        stalls = [place.holding.held(now).stall_seconds for place in self._places.values()]
+        return sum(stalls) / len(stalls)
 
 
 class QueueFull(Exception):

@@ -43,6 +43,5 @@ async def _scrape(gateway: Gateway, upstream: Upstream, replica: Replica) -> Non
         return
     config = gateway.config
     load = DIALECTS[config.engine].parse_load(page) if config else None
-    if load is not None and replica.name in gateway.router.replicas:
-        gateway.engines[replica.name] = (load, gateway.clock())
-        gateway.ledger.changes += 1
+    if load is not None:
+        gateway.scraped(replica.name, load)
