@@ -60,13 +60,13 @@ FULL: Final[Mapping[str, Part]] = {
 SHORT: Final[Mapping[str, Part]] = {
     "ramp": _ramp("11-13"),
     "hours": [
-        "--scenarios", HOURS, "--seeds", "11-13",
+        "--scenarios", HOURS, "--seeds", "11-12",
         "--policies", f"{OURS},{MAIN_RIVALS},static-8,static-16",
     ],
     "disturbed": _disturbed(("step", "drift"), "11-12"),
     "days": [
-        "--scenarios", "smooth,bursts,servegen,gpu-limit", "--seeds", "11",
-        "--policies", f"{OURS},{MAIN_RIVALS},static-8,static-16",
+        "--scenarios", "bursts,servegen,smooth,gpu-limit", "--seeds", "11",
+        "--policies", f"thinkscale,thinkscale-uncut,{MAIN_RIVALS},static-8",
     ],
 }  # fmt: skip
 """In the order of what is worth most if it is stopped."""
