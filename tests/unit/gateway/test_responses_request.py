@@ -160,6 +160,8 @@ def test_functions_and_the_choice_among_them_are_chats() -> None:
     for choice in ("none", "auto", "required"):
         assert chat(tools=[tool], tool_choice=choice)["tool_choice"] == choice
     assert not {"tools", "tool_choice"} & chat(tool_choice="auto").keys()
+    assert chat(tools=[tool])["tool_choice"] == "auto"
+    assert chat(tool_choice="required")["tool_choice"] == "required"
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,9 @@ def read(data: bytes, model: str) -> ResponsesRequest:
     tools = chat_tools(body.get("tools"))
     if tools:
         chat["tools"] = tools
-        if body.get("tool_choice") is not None:
-            chat["tool_choice"] = chat_tool_choice(body["tool_choice"])
+    choice = chat_tool_choice(body.get("tool_choice"))
+    if tools or choice not in ("none", "auto"):  # a call that cannot be is for the engine to refuse
+        chat["tool_choice"] = choice
     text = _mapping(body, "text")
     shape = response_format(text.get("format"))
     if shape is not None:

@@ -34,7 +34,9 @@ def _tool(tool: Any, where: str) -> dict[str, Any]:
 
 
 def chat_tool_choice(choice: Any) -> Any:
-    """Chat's `tool_choice`. Raises `BadRequest`."""
+    """Chat's `tool_choice`; None is `auto`. Raises `BadRequest`."""
+    if choice is None:
+        return "auto"
     if choice in ("none", "auto", "required"):
         return choice
     if isinstance(choice, dict) and choice.get("type") == "function":
