@@ -1,1 +1,1 @@
-"""A model server without a GPU: real HTTP, vLLM's dialect, timing from `fleet`."""
+"""A model server without a GPU: real HTTP, three dialects, timing from `fleet`."""

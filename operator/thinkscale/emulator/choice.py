@@ -113,8 +113,13 @@ class Choice:
 
     @property
     def reasoning_tokens(self) -> int:
-        """As the parser counts: deepseek_r1 sees only a thought whose tag is in the output."""
+        """As vLLM's parser counts: deepseek_r1 sees only a thought whose tag is in the output."""
         return self._thought if self._opened else 0
+
+    @property
+    def thought(self) -> int:
+        """Tokens of the thought."""
+        return self._thought
 
     def take(self, *, last: bool) -> Piece | None:
         """The next token; `last`: `max_tokens` is reached with it. None: nothing to send yet."""

@@ -27,7 +27,8 @@ class ReplyStyle:
 
     model: str
     parser: Parser
-    reasoning_field: str = "reasoning"
+    reasoning_fields: tuple[str, ...] = ("reasoning",)
+    """Some releases write the thought twice, under both names."""
 
 
 class Replies:
@@ -43,8 +44,7 @@ class Replies:
         kind = "chat.completion.chunk" if generation.chat else "text_completion"
         head = {"id": reply_id, "object": kind, "created": created, "model": style.model}
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
-        field = style.reasoning_field.encode()
-        self._reasoning_key = b'"' + field + b'":'
+        self._reasoning_keys = [b'"%b":' % name.encode() for name in style.reasoning_fields]
 
     def first(self, choice: Choice, prompt: Sequence[int]) -> bytes:
         """The chunk that announces the role; goes out together with the first token (chat only)."""
@@ -140,7 +140,8 @@ class Replies:
     def _chat_choice(self, choice: Choice, piece: Piece) -> bytes:
         fields = []
         if piece.reasoning is not None:
-            fields.append(self._reasoning_key + orjson.dumps(piece.reasoning))
+            text = orjson.dumps(piece.reasoning)
+            fields += [key + text for key in self._reasoning_keys]
         if piece.content is not None:
             fields.append(b'"content":' + orjson.dumps(piece.content))
         if piece.tool_calls:
@@ -184,7 +185,7 @@ class Replies:
             "audio": None,
             "function_call": None,
             "tool_calls": merged([call for piece in pieces for call in piece.tool_calls or ()]),
-            self._style.reasoning_field: reasoning,
+            **dict.fromkeys(self._style.reasoning_fields, reasoning),
         }
         return {"index": choice.index, "message": message, **self._whole_ending(pieces)}
 

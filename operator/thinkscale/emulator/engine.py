@@ -28,6 +28,10 @@ class Job:
     prompt: Sequence[int]
     max_tokens: int
     choices: int
+    round_tokens: int = 0
+    """TGI's: it goes back to the queue whenever it has had so many tokens; 0: it never does."""
+    later_tokens: int = 0
+    """Tokens of the rounds after this one."""
     sink: Sink
     submitted_at: float = 0.0
     admitted_at: float = 0.0
@@ -73,6 +77,7 @@ class Engine:
         """The client is gone. Nothing is said of it in the request metrics, as in the original."""
         if self._jobs.pop(job.id, None) is not None:
             self.replica.cancel(job.id)
+            self.metrics.aborted += 1
             self._settle()
 
     def abort_all(self) -> None:
@@ -120,13 +125,30 @@ class Engine:
             if job is None:  # an earlier sink of this step cancelled it
                 continue
             self._observe_token(job, now)
-            piece = job.choice.take(last=job_id in finished)
+            again = job_id in finished and job.later_tokens > 0
+            piece = job.choice.take(last=job_id in finished and not again)
+            if again and job.choice.finish_reason is None:
+                self._queue_again(job, piece)
             if piece is None:
                 continue
-            job.output += piece.token_ids
+            if not again:
+                job.output += piece.token_ids
             if piece.finish_reason is not None:
                 self._finish(job, piece.finish_reason, now)
             job.sink(job.choice, piece)
+
+    def _queue_again(self, job: Job, piece: Piece | None) -> None:
+        """A round is over: what was said is prompt now, at the end of the queue."""
+        job.output += piece.token_ids if piece else ()
+        said = [*job.prompt, *job.output]
+        self._cache.insert(said)
+        del self._jobs[job.id]
+        job.id, self._next_id = self._next_id, self._next_id + 1
+        tokens = min(job.round_tokens, job.later_tokens)
+        job.later_tokens -= tokens
+        self.replica.submit(job.id, len(said), tokens, min(self._cache.lookup(said), len(said) - 1))
+        self._jobs[job.id] = job
+        self.metrics.rounds += 1
 
     def _observe_token(self, job: Job, now: float) -> None:
         if job.first_token_at:

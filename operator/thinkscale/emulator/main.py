@@ -1,8 +1,10 @@
-"""The life of an emulated model server: start-up, serving, and an end like vLLM's.
+"""The life of an emulated model server: start-up, serving, and an end like its dialect's.
 
 The port is bound only when the start-up is over; until then connections are refused, there is no
-phase of 503. SIGTERM aborts what is in flight (the streams end with finish_reason `abort`) unless
-`--shutdown-timeout` gives it time; while it drains, `/health` stays 200 and new requests get 500.
+phase of 503. vLLM's SIGTERM aborts what is in flight (the streams end with finish_reason `abort`)
+unless `--shutdown-timeout` gives it time; while it drains, `/health` stays 200 and new requests get
+500. TGI closes its port at once and finishes its streams within that time; SGLang finishes them
+whatever it takes, and then kills itself.
 """
 
 import asyncio
@@ -18,11 +20,18 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from thinkscale.emulator.options import Options, parse
+from thinkscale.emulator.options import SGLANG, TGI, VLLM, Options, parse
 from thinkscale.emulator.server import KEEP_ALIVE_SECONDS, Server
+from thinkscale.emulator.sglang import SglangServer
+from thinkscale.emulator.tgi import TgiServer
 
 log = logging.getLogger("thinkscale.emulator")
 
+_SERVERS: Final[dict[str, type[Server]]] = {
+    VLLM: Server,
+    TGI: TgiServer,
+    SGLANG: SglangServer,
+}
 LAST_WORDS_SECONDS: Final = 2.0
 """How long ending streams may take to flush."""
 
@@ -57,7 +66,7 @@ async def serve(options: Options) -> int:
     if options.quirks.fails_start:
         log.error("Engine core initialization failed")
         return 1
-    server = Server(options)
+    server = _SERVERS[options.dialect](options)
     steps = asyncio.create_task(server.engine.run(), name="engine")
     steps.add_done_callback(_die_with_the_engine)
     runner = web.AppRunner(
@@ -81,6 +90,8 @@ async def serve(options: Options) -> int:
     await runner.cleanup()
     steps.cancel()
     _log_lag(server)
+    if server.kills_itself:
+        os.kill(os.getpid(), signal.SIGKILL)
     return 0
 
 
@@ -93,13 +104,17 @@ def _stop_signals() -> asyncio.Event:
 
 
 async def _shut_down(options: Options, server: Server, site: web.TCPSite) -> None:
-    """vLLM's end: drain if there is time for it, then abort (or hang, when asked to)."""
+    """Drain if there is time for it, then abort (or hang, when asked to)."""
     server.shutting_down = True
+    if server.closes_port_at_once:
+        await site.stop()
     log.info("Shutting down in_flight=%d", server.engine.in_flight)
-    if options.shutdown_timeout_seconds > 0:
+    patience = None if server.drains_without_limit else options.shutdown_timeout_seconds
+    if patience is None or patience > 0:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.engine.drained(), options.shutdown_timeout_seconds)
-    await site.stop()
+            await asyncio.wait_for(server.engine.drained(), patience)
+    if not server.closes_port_at_once:
+        await site.stop()
     if options.quirks.hangs_on_terminate:
         server.engine.freeze()
         await server.engine.drained()

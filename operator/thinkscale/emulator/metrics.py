@@ -30,6 +30,7 @@ _ITERATION: Final = (
     1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
 )  # fmt: skip
 _CHOICES: Final = (1.0, 2.0, 5.0, 10.0, 20.0)
+_INTER_TOKEN: Final = ("time_per_output_token_seconds", "inter_token_latency_seconds")
 FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
@@ -61,8 +62,10 @@ def _decades(most: int) -> tuple[float, ...]:
 class Metrics:
     """All families of one engine."""
 
-    def __init__(self, model: str, max_tokens: int) -> None:
-        self._labels = f'engine="0",model_name="{_escaped(model)}"'
+    def __init__(self, model: str, max_tokens: int, *, renamed: bool = True) -> None:
+        """`renamed`: the names of 0.10 and later."""
+        self._renamed = renamed
+        self._labels = f'engine="0",model_name="{escaped(model)}"'
         tokens = _decades(max_tokens)
         self.time_to_first_token = Histogram(_FIRST)
         self.inter_token = Histogram(_TOKEN)
@@ -84,20 +87,26 @@ class Metrics:
         self.cached_tokens = 0
         self.generation_tokens = 0
         self.rejections = 0
+        self.rounds = 0
+        """How often a generation went back to the queue for more (TGI)."""
+        self.aborted = 0
         self.successes = dict.fromkeys(FINISH_REASONS, 0)
 
     def text(self, gauges: Mapping[str, float], kv_tokens: int, preemptions: int, lag: Lag) -> str:
         """The exposition; `gauges` are num_requests_running, _waiting and kv_cache_usage_perc."""
-        return "\n".join((*self._engine(gauges, kv_tokens, preemptions), *_lag_lines(lag), ""))
+        return "\n".join((*self._engine(gauges, kv_tokens, preemptions), *lag_lines(lag), ""))
 
     def _engine(
         self, gauges: Mapping[str, float], kv_tokens: int, preemptions: int
     ) -> Iterator[str]:
         for name, value in gauges.items():
+            if name == "kv_cache_usage_perc" and not self._renamed:
+                name = "gpu_cache_usage_perc"
             yield from self._family(name, "gauge", {"": value})
         waiting = gauges["num_requests_waiting"]
         by_reason = {'reason="capacity"': waiting, 'reason="deferred"': 0.0}
-        yield from self._family("num_requests_waiting_by_reason", "gauge", by_reason)
+        if self._renamed:
+            yield from self._family("num_requests_waiting_by_reason", "gauge", by_reason)
         cache = (
             f'block_size="{BLOCK_TOKENS}",enable_prefix_caching="True",'
             f'kv_cache_size_tokens="{kv_tokens}"'
@@ -119,12 +128,12 @@ class Metrics:
         yield from self._family("admission_rejections", "counter", rejected)
         histograms = {
             "time_to_first_token_seconds": self.time_to_first_token,
-            "inter_token_latency_seconds": self.inter_token,
+            _INTER_TOKEN[self._renamed]: self.inter_token,
             "iteration_tokens_total": self.iteration_tokens,
             **self.finished,
         }
         for name, histogram in histograms.items():
-            yield from _histogram(f"vllm:{name}", self._labels, histogram)
+            yield from histogram_lines(f"vllm:{name}", self._labels, histogram)
 
     def _family(self, name: str, kind: str, samples: Mapping[str, float]) -> Iterator[str]:
         suffix = "_total" if kind == "counter" else ""
@@ -134,7 +143,7 @@ class Metrics:
             yield f"vllm:{name}{suffix}{{{self._labels}{extra}}} {float(value)}"
 
 
-def _histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:
+def histogram_lines(name: str, labels: str, histogram: Histogram) -> Iterator[str]:
     yield f"# TYPE {name} histogram"
     lead = f"{labels}," if labels else ""
     edges = (*(str(float(e)) for e in histogram.edges), "+Inf")
@@ -145,15 +154,15 @@ def _histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:
     yield f"{name}_sum{braced} {histogram.total}"
 
 
-def _lag_lines(lag: Lag) -> Iterator[str]:
+def lag_lines(lag: Lag) -> Iterator[str]:
     shown = Histogram(EDGES_SECONDS)
     shown.counts, shown.total = lag.counts, lag.sum_seconds
-    yield from _histogram("thinkscale_emulator_lag_seconds", "", shown)
+    yield from histogram_lines("thinkscale_emulator_lag_seconds", "", shown)
     yield "# TYPE thinkscale_emulator_lag_p99_seconds gauge"
     yield f"thinkscale_emulator_lag_p99_seconds {lag.p99_seconds}"
     yield "# TYPE thinkscale_emulator_void gauge"
     yield f"thinkscale_emulator_void {float(lag.void)}"
 
 
-def _escaped(label: str) -> str:
+def escaped(label: str) -> str:
     return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,17 +1,23 @@
-"""The command line: vLLM's own flags under vLLM's names, and the emulator's beside them.
+"""The command line: the engines' own flags under each engine's names, and the emulator's beside.
 
-Every flag does something; an unknown one is an error, as with the real server.
+What an engine's adapter writes is understood here, whichever the dialect: one flag has several
+spellings. Every flag does something; an unknown one is an error, as with the real servers.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from thinkscale.emulator.choice import Parser
 from thinkscale.emulator.lengths import LengthOptions
 from thinkscale.emulator.vocabulary import END_THINK, encode
 from thinkscale.fleet.profile import PROFILES, Profile
+
+VLLM: Final = "vllm"
+TGI: Final = "tgi"
+SGLANG: Final = "sglang"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,10 @@ class Quirks:
 class Options:
     """All that the server needs to know."""
 
+    dialect: str
+    """vllm | tgi | sglang"""
+    version: tuple[int, ...]
+    """Of vLLM: which release's names are used."""
     model: str
     served_name: str
     revision: str | None
@@ -41,11 +51,16 @@ class Options:
     max_queued: int | None
     shutdown_timeout_seconds: float
     parser: Parser
-    reasoning_field: str
+    reasoning_fields: tuple[str, ...]
     opens_think: bool
     forced_end: tuple[int, ...] | None
     """What a thinking budget forces; None: the bare `</think>` of the parser, if there is one."""
     tracks_load: bool
+    max_input_tokens: int
+    """TGI's: a generation whose prompt and output have become longer ends at the next round."""
+    shows_metrics: bool
+    strict_thinking: bool
+    """SGLang's: native budgets are obeyed."""
     profile: Profile
     lengths: LengthOptions
     quirks: Quirks
@@ -61,11 +76,16 @@ def parse(argv: Sequence[str]) -> Options:
         parser.error(
             f"--max-model-len {longest} exceeds the KV cache of {profile.kv_tokens} tokens"
         )
+    model = given.model_path or given.model
+    if model is None:
+        parser.error("name the MODEL")
     if given.coalesce < 1:
         parser.error("--coalesce must be at least 1")
     return Options(
-        model=given.model,
-        served_name=given.served_model_name or given.model,
+        dialect=given.dialect,
+        version=given.vllm_version,
+        model=model,
+        served_name=given.served_model_name or model,
         revision=given.revision,
         tensor_parallel=given.tensor_parallel_size,
         host=given.host,
@@ -73,11 +93,14 @@ def parse(argv: Sequence[str]) -> Options:
         max_model_len=longest,
         max_queued=given.max_num_queued_reqs,
         shutdown_timeout_seconds=given.shutdown_timeout,
-        parser=Parser(given.reasoning_parser),
-        reasoning_field=given.reasoning_field,
+        parser=Parser(given.reasoning_parser.replace("-", "_")),
+        reasoning_fields=_reasoning_fields(given),
         opens_think=given.template_opens_think,
         forced_end=given.reasoning_config,
         tracks_load=given.enable_server_load_tracking,
+        max_input_tokens=given.max_input_tokens or longest - 1,
+        shows_metrics=given.dialect != SGLANG or given.enable_metrics,
+        strict_thinking=given.enable_strict_thinking,
         profile=profile,
         lengths=LengthOptions(
             plan_field=given.plan_field,
@@ -101,7 +124,15 @@ def parse(argv: Sequence[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="thinkscale emulator",
-        description="A model server without a GPU: vLLM's HTTP dialect, modelled timing.",
+        description="A model server without a GPU: an engine's HTTP dialect, modelled timing.",
+    )
+    parser.add_argument("--dialect", choices=(VLLM, TGI, SGLANG), default=VLLM)
+    parser.add_argument(
+        "--vllm-version",
+        type=_version,
+        default=(0, 32),
+        metavar="X.Y",
+        help="whose names are used: before 0.16 of the reasoning field, before 0.10 of metrics",
     )
     _add_engine_flags(parser)
     _add_profile_flags(parser)
@@ -111,17 +142,44 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
-    engine = parser.add_argument_group("vLLM's flags")
-    engine.add_argument("model", metavar="MODEL", help="name of the model; nothing is loaded")
-    engine.add_argument("--host", default="0.0.0.0")
+    engine = parser.add_argument_group("the engines' flags")
+    engine.add_argument(
+        "model", metavar="MODEL", nargs="?", help="name of the model; nothing is loaded"
+    )
+    engine.add_argument("--model-path", "--model-id", metavar="MODEL", help="the same")
+    engine.add_argument("--host", "--hostname", default="0.0.0.0")
     engine.add_argument("--port", type=int, default=8000)
     engine.add_argument("--served-model-name", help="what clients call it (default MODEL)")
-    engine.add_argument("--max-model-len", type=int, help="prompt and output together")
-    engine.add_argument("--max-num-seqs", type=int, help="seats (default: the profile's)")
-    engine.add_argument("--max-num-batched-tokens", type=int, help="tokens of one step")
-    engine.add_argument("--max-num-queued-reqs", type=int, help="waiting and running (no limit)")
     engine.add_argument(
-        "--reasoning-parser", choices=[p.value for p in Parser], default=Parser.NONE.value
+        "--max-model-len",
+        "--max-total-tokens",
+        "--context-length",
+        type=int,
+        help="prompt and output together",
+    )
+    engine.add_argument("--max-input-tokens", type=int, help="TGI's: longest prompt of a round")
+    engine.add_argument(
+        "--max-num-seqs",
+        "--max-batch-size",
+        "--max-running-requests",
+        type=int,
+        help="seats (default: the profile's)",
+    )
+    engine.add_argument("--max-num-batched-tokens", type=int, help="tokens of one step")
+    engine.add_argument(
+        "--max-num-queued-reqs",
+        "--max-concurrent-requests",
+        "--max-queued-requests",
+        type=int,
+        help="waiting and running (no limit)",
+    )
+    parsers = [spelled for p in Parser for spelled in {p.value, p.value.replace("_", "-")}]
+    engine.add_argument("--reasoning-parser", choices=sorted(parsers), default=Parser.NONE.value)
+    engine.add_argument("--enable-metrics", action="store_true", help="SGLang has none without")
+    engine.add_argument(
+        "--enable-strict-thinking",
+        action="store_true",
+        help="SGLang obeys no thinking budget without",
     )
     engine.add_argument(
         "--reasoning-config",
@@ -129,14 +187,22 @@ def _add_engine_flags(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help='{"reasoning_end_str": TEXT}: what a thinking budget forces',
     )
-    engine.add_argument("--tensor-parallel-size", type=int, default=1, help="shown in the log")
+    engine.add_argument(
+        "--tensor-parallel-size",
+        "--num-shard",
+        "--tp-size",
+        type=int,
+        default=1,
+        help="shown in the log",
+    )
     engine.add_argument("--revision", help="shown in the log")
     engine.add_argument(
         "--shutdown-timeout",
+        "--graceful-termination-timeout",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="drain that long on SIGTERM (default 0: abort)",
+        help="drain that long on SIGTERM (default 0: abort; SGLang drains without a limit)",
     )
     engine.add_argument("--enable-server-load-tracking", action="store_true")
 
@@ -176,7 +242,9 @@ def _add_length_flags(parser: argparse.ArgumentParser) -> None:
         help="the chat template ends with <think>; else the model opens the thought itself",
     )
     lengths.add_argument(
-        "--reasoning-field", choices=("reasoning", "reasoning_content"), default="reasoning"
+        "--reasoning-field",
+        choices=("reasoning", "reasoning_content"),
+        help="the thought's name (default: that of the release)",
     )
 
 
@@ -222,6 +290,21 @@ def _profile(given: argparse.Namespace) -> Profile:
         "startup_seconds": given.startup_seconds,
     }
     return replace(PROFILES[given.profile], **{k: v for k, v in flags.items() if v is not None})
+
+
+def _reasoning_fields(given: argparse.Namespace) -> tuple[str, ...]:
+    if given.reasoning_field:
+        return (given.reasoning_field,)
+    if given.dialect == SGLANG or given.vllm_version < (0, 12):
+        return ("reasoning_content",)
+    return ("reasoning", "reasoning_content") if given.vllm_version < (0, 16) else ("reasoning",)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(".")[:2])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be X.Y") from error
 
 
 def _scaled(value: float | None, unit: float) -> float | None:

@@ -1,8 +1,8 @@
 """Refusals in vLLM's shape: `{"error": {"message", "type", "param", "code"}}`, traps included.
 
 A missing or malformed field is a "Bad Request" (with a space), a value out of range a
-`BadRequestError`. A queue that is full answers a *streaming* request with HTTP 200 and the error
-as an event.
+`BadRequestError`. A queue that is full, and a thinking budget that the server was not started for,
+answer a *streaming* request with HTTP 200 and the error as an event.
 """
 
 
@@ -17,6 +17,10 @@ class Refusal(Exception):
         self.error = {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
+class LateRefusal(Refusal):
+    """One that is found when the stream has begun."""
+
+
 def malformed(message: str, param: str | None = None) -> Refusal:
     """A field is missing or of the wrong type, or the body is no JSON."""
     return Refusal(message, kind="Bad Request", param=param)
@@ -25,6 +29,15 @@ def malformed(message: str, param: str | None = None) -> Refusal:
 def out_of_range(message: str, param: str | None = None) -> Refusal:
     """A value that the engine cannot serve."""
     return Refusal(message, param=param)
+
+
+def no_budgets() -> Refusal:
+    """There is neither a parser nor a configuration for thinking budgets."""
+    return LateRefusal(
+        "thinking_token_budget is set but reasoning_config is not configured. Please set "
+        "--reasoning-parser and/or --reasoning-config to use thinking_token_budget.",
+        param=None,
+    )
 
 
 def unknown_model(model: str) -> Refusal:

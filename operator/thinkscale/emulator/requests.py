@@ -9,7 +9,7 @@ from typing import Final
 
 from thinkscale.emulator import vocabulary
 from thinkscale.emulator.prompt import Template, TemplateError
-from thinkscale.emulator.refusals import malformed, out_of_range, unknown_model
+from thinkscale.emulator.refusals import malformed, no_budgets, out_of_range, unknown_model
 from thinkscale.emulator.script import Sampling
 
 MAX_CHOICES: Final = 8
@@ -180,10 +180,7 @@ def _budget(body: Body, model: ServedModel) -> int | None:
             "Input should be a valid integer, -1 or greater", "body.thinking_token_budget"
         )
     if not model.budgets:
-        raise out_of_range(
-            "thinking_token_budget is set but reasoning_config is not configured. Please set "
-            "--reasoning-parser and/or --reasoning-config to use thinking_token_budget."
-        )
+        raise no_budgets()
     return None if model.ignores_budgets else asked + model.budget_excess
 
 

@@ -1,4 +1,4 @@
-"""The HTTP surface: vLLM's routes on aiohttp.
+"""The HTTP surface: vLLM's routes on aiohttp; the other dialects change what is theirs.
 
 Streams are written to the socket by the engine loop itself, one system call a token; the request's
 task only waits for the end, or for the client to hang up (which cancels it, and with it the jobs).
@@ -7,8 +7,8 @@ task only waits for the end, or for the client to hang up (which cancels it, and
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
 
 import orjson
 from aiohttp import web
@@ -22,6 +22,7 @@ from thinkscale.emulator.metrics import Metrics
 from thinkscale.emulator.options import Options
 from thinkscale.emulator.prompt import Template, read_prompt
 from thinkscale.emulator.refusals import (
+    LateRefusal,
     Refusal,
     busy,
     malformed,
@@ -44,18 +45,49 @@ SSE_HEADERS: Final = {"Content-Type": "text/event-stream; charset=utf-8"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Shapes(Protocol):
+    """Shapes the replies of one request; see `chunks.Replies`."""
+
+    def first(self, choice: Choice, prompt: Sequence[int]) -> bytes:
+        """What goes before a chat's first token."""
+        ...
+
+    def piece(self, choice: Choice, piece: Piece, prompt: Sequence[int]) -> bytes:
+        """What one piece is in the stream."""
+        ...
+
+    def end(self, choices: Sequence[Choice], prompt_tokens: int) -> bytes:
+        """What comes last."""
+        ...
+
+    def whole(
+        self,
+        choices: Sequence[Choice],
+        pieces: Sequence[Sequence[Piece]],
+        prompts: Sequence[Sequence[int]],
+    ) -> bytes:
+        """The answer of a request that does not stream."""
+        ...
+
+
 class Server:
     """The state of one emulated model server."""
 
+    closes_port_at_once = False
+    """On SIGTERM, though streams go on: then even `/health` is refused."""
+    drains_without_limit = False
+    kills_itself = False
+    """At the end of a drain: exit code 137, as out of memory."""
+
     def __init__(self, options: Options) -> None:
         self._options = options
-        self.engine = Engine(options.profile, Metrics(options.served_name, options.max_model_len))
+        self.engine = Engine(options.profile, self._new_metrics())
         self._lengths = Lengths(options.lengths)
         self._model = ServedModel(
             name=options.served_name,
             max_tokens=options.max_model_len,
             template=Template(opens_think=options.opens_think),
-            budgets=options.parser is not Parser.NONE or options.forced_end is not None,
+            budgets=self._has_budgets(),
             ignores_budgets=options.quirks.ignores_budgets,
             budget_excess=options.quirks.budget_excess,
             budget_in_answer=options.quirks.budget_in_answer,
@@ -64,30 +96,59 @@ class Server:
         self._style = ReplyStyle(
             model=options.served_name,
             parser=options.parser,
-            reasoning_field=options.reasoning_field,
+            reasoning_fields=options.reasoning_fields,
         )
         self._started = int(time.time())
         self.shutting_down = False
 
-    def application(self) -> web.Application:
-        """The routes."""
-        app = web.Application(middlewares=[_vllm_errors], client_max_size=64 * 2**20)
-        app.add_routes(
-            [
-                web.post("/v1/chat/completions", self._chat),
-                web.post("/v1/completions", self._complete),
-                web.get("/v1/models", self._models),
-                web.get("/health", _empty),
-                web.get("/ping", _empty),
-                web.post("/ping", _empty),
-                web.get("/version", _version),
-                web.get("/load", self._load),
-                web.get("/metrics", self._metrics),
-                web.post("/tokenize", self._tokenize),
-                web.post("/detokenize", self._detokenize),
-            ]
+    def _new_metrics(self) -> Metrics:
+        options = self._options
+        return Metrics(
+            options.served_name, options.max_model_len, renamed=options.version >= (0, 10)
         )
+
+    def _has_budgets(self) -> bool:
+        options = self._options
+        return options.parser is not Parser.NONE or options.forced_end is not None
+
+    def application(self) -> web.Application:
+        """All routes."""
+        app = web.Application(middlewares=[self._errors], client_max_size=64 * 2**20)
+        app.add_routes(self._routes())
         return app
+
+    def _routes(self) -> Sequence[web.AbstractRouteDef]:
+        return (
+            web.post("/v1/chat/completions", self._chat),
+            web.post("/v1/completions", self._complete),
+            web.get("/v1/models", self._models),
+            web.get("/health", empty),
+            web.get("/ping", empty),
+            web.post("/ping", empty),
+            web.get("/version", _version),
+            web.get("/load", self._load),
+            web.get("/metrics", self._metrics),
+            web.post("/tokenize", self._tokenize),
+            web.post("/detokenize", self._detokenize),
+        )
+
+    @web.middleware
+    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refusals and aiohttp's own errors in the engine's shapes."""
+        try:
+            return await handler(request)
+        except Refusal as refused:
+            return json_reply(orjson.dumps(self._shape_of(refused)), self._status_of(refused))
+        except web.HTTPNotFound:
+            return json_reply(b'{"detail":"Not Found"}', 404)
+        except web.HTTPMethodNotAllowed:
+            return json_reply(b'{"detail":"Method Not Allowed"}', 405)
+
+    def _shape_of(self, refused: Refusal) -> dict[str, Any]:
+        return refused.error
+
+    def _status_of(self, refused: Refusal) -> int:
+        return refused.status
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, chat=True)
@@ -96,15 +157,29 @@ class Server:
         return await self._generate(request, chat=False)
 
     async def _generate(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
-        generation = read_generation(await _body(request), self._model, chat=chat)
+        body = await json_body(request)
+        try:
+            generation = read_generation(body, self._model, chat=chat)
+        except LateRefusal as late:
+            if body.get("stream") is not True:
+                raise
+            return await sent_as_event(request, orjson.dumps(late.error))
         if self.shutting_down:
             raise shutting_down()
-        limit = self._options.max_queued
-        if limit is not None and self.engine.in_flight >= limit:
+        if self._is_full():
             return await self._reject(request, generation)
         prefix = "chatcmpl-" if chat else "cmpl-"
         reply_id = prefix + (request.headers.get("X-Request-Id") or secrets.token_hex(8))
         replies = Replies(generation, self._style, reply_id, int(time.time()))
+        return await self._serve(request, generation, replies)
+
+    def _is_full(self) -> bool:
+        limit = self._options.max_queued
+        return limit is not None and self.engine.in_flight >= limit
+
+    async def _serve(
+        self, request: web.Request, generation: Generation, replies: Shapes
+    ) -> web.StreamResponse:
         jobs = self._jobs(generation)
         if generation.stream:
             return await self._stream(request, generation, replies, jobs)
@@ -115,11 +190,7 @@ class Server:
         self.engine.metrics.rejections += 1
         if not generation.stream:
             raise busy()
-        response = web.StreamResponse(headers=SSE_HEADERS)
-        await response.prepare(request)
-        await response.write(b"data: " + orjson.dumps(busy().error) + b"\n\n" + DONE)
-        await response.write_eof()
-        return response
+        return await sent_as_event(request, orjson.dumps(busy().error))
 
     def _jobs(self, generation: Generation) -> list[Job]:
         """One job for each choice; their sinks are set by the caller."""
@@ -172,7 +243,7 @@ class Server:
                 self.engine.cancel(job)
 
     async def _stream(
-        self, request: web.Request, generation: Generation, replies: Replies, jobs: list[Job]
+        self, request: web.Request, generation: Generation, replies: Shapes, jobs: list[Job]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=SSE_HEADERS)
         response.enable_chunked_encoding()
@@ -205,7 +276,7 @@ class Server:
         await response.write_eof()
         return response
 
-    async def _answer(self, replies: Replies, jobs: list[Job]) -> web.Response:
+    async def _answer(self, replies: Shapes, jobs: list[Job]) -> web.Response:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         pieces: list[list[Piece]] = [[] for _ in jobs]
         left = len(jobs)
@@ -222,24 +293,24 @@ class Server:
             job.sink = sink
         await self._run(jobs, done)
         choices, prompts = [job.choice for job in jobs], [job.prompt for job in jobs]
-        return _json(replies.whole(choices, pieces, prompts))
+        return json_reply(replies.whole(choices, pieces, prompts))
 
     async def _models(self, request: web.Request) -> web.Response:
         card = {
             "id": self._options.served_name,
             "object": "model",
             "created": self._started,
-            "owned_by": "vllm",
+            "owned_by": self._options.dialect,
             "root": self._options.model,
             "parent": None,
             "max_model_len": self._options.max_model_len,
             "permission": [],
         }
-        return _json(orjson.dumps({"object": "list", "data": [card]}))
+        return json_reply(orjson.dumps({"object": "list", "data": [card]}))
 
     async def _load(self, request: web.Request) -> web.Response:
         load = self.engine.in_flight if self._options.tracks_load else 0
-        return _json(orjson.dumps({"server_load": load}))
+        return json_reply(orjson.dumps({"server_load": load}))
 
     async def _metrics(self, request: web.Request) -> web.Response:
         replica = self.engine.replica
@@ -248,6 +319,8 @@ class Server:
             "num_requests_waiting": float(replica.waiting),
             "kv_cache_usage_perc": replica.kv_usage,
         }
+        if not self._options.shows_metrics:
+            raise web.HTTPNotFound
         text = self.engine.metrics.text(
             gauges, replica.profile.kv_tokens, replica.preemptions, self.engine.lag
         )
@@ -255,7 +328,7 @@ class Server:
         return web.Response(body=text.encode(), headers=headers)
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        body = await _body(request)
+        body = await json_body(request)
         if body.get("model") not in (None, self._model.name):
             raise unknown_model(str(body["model"]))
         prompt = body.get("prompt")
@@ -265,7 +338,7 @@ class Server:
             raise malformed("Input should be a valid string", "body.prompt")
         ids = vocabulary.encode(prompt)
         texts = [vocabulary.decode([i]) for i in ids] if body.get("return_token_strs") else None
-        return _json(
+        return json_reply(
             orjson.dumps(
                 {
                     "count": len(ids),
@@ -277,19 +350,29 @@ class Server:
         )
 
     async def _detokenize(self, request: web.Request) -> web.Response:
-        ids = (await _body(request)).get("tokens")
+        ids = (await json_body(request)).get("tokens")
         if not isinstance(ids, list) or not all(
             isinstance(i, int) and 0 <= i < vocabulary.SIZE for i in ids
         ):
             raise malformed("Input should be a list of token ids", "body.tokens")
-        return _json(orjson.dumps({"prompt": vocabulary.decode(ids)}))
+        return json_reply(orjson.dumps({"prompt": vocabulary.decode(ids)}))
 
 
 def _nowhere(choice: Choice, piece: Piece) -> None:
     """A sink before there is one."""
 
 
-async def _body(request: web.Request) -> Body:
+async def sent_as_event(request: web.Request, error: bytes) -> web.StreamResponse:
+    """An error inside HTTP 200."""
+    response = web.StreamResponse(headers=SSE_HEADERS)
+    await response.prepare(request)
+    await response.write(b"data: " + error + b"\n\n" + DONE)
+    await response.write_eof()
+    return response
+
+
+async def json_body(request: web.Request) -> Body:
+    """A request's body. Refusal: it is no JSON object."""
     if request.content_type != "application/json":
         raise malformed(f"Unsupported content type: {request.content_type}")
     try:
@@ -301,26 +384,15 @@ async def _body(request: web.Request) -> Body:
     return body
 
 
-async def _empty(request: web.Request) -> web.Response:
+async def empty(request: web.Request) -> web.Response:
+    """200 and nothing."""
     return web.Response()
 
 
 async def _version(request: web.Request) -> web.Response:
-    return _json(orjson.dumps({"version": ENGINE_VERSION}))
+    return json_reply(orjson.dumps({"version": ENGINE_VERSION}))
 
 
-def _json(body: bytes, status: int = 200) -> web.Response:
+def json_reply(body: bytes, status: int = 200) -> web.Response:
+    """JSON that is written already."""
     return web.Response(body=body, status=status, content_type="application/json")
-
-
-@web.middleware
-async def _vllm_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refusals and aiohttp's own errors in vLLM's shapes."""
-    try:
-        return await handler(request)
-    except Refusal as refused:
-        return _json(orjson.dumps(refused.error), refused.status)
-    except web.HTTPNotFound:
-        return _json(b'{"detail":"Not Found"}', 404)
-    except web.HTTPMethodNotAllowed:
-        return _json(b'{"detail":"Method Not Allowed"}', 405)
