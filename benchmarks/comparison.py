@@ -3,8 +3,8 @@
 Parts, each a `thinkscale compare` of its own: the hours (3 to 4 h) and the days (24 h) at one
 setting each, a rival at its published one; in the full plan both again at all settings, for equal
 attainment, on fewer seeds; the disturbed twins; llm-d's ramp. The training seeds 1 to 3, on which
-our law was developed, do not occur. The full plan takes days of two cores, the short one about an
-hour; either can be stopped at any time and goes on where it was, and `--finished` reports the
+our law was developed, do not occur. The full plan takes a night of two cores, the short one about
+an hour; either can be stopped at any time and goes on where it was, and `--finished` reports the
 scenarios that are complete.
 Run: `python -m benchmarks.comparison [--plan full|short] [--out DIR] [--jobs N] [--parts hours,...]
 [--finished]`.
