@@ -13,6 +13,7 @@ import orjson
 from thinkscale.emulator.choice import Choice, Parser, Piece
 from thinkscale.emulator.chunks import DONE
 from thinkscale.emulator.requests import Generation
+from thinkscale.emulator.tools import merged
 from thinkscale.emulator.vocabulary import EOS
 
 
@@ -41,6 +42,8 @@ class SglangReplies:
             out += self._event([self._delta(choice, reasoning=piece.reasoning)], usage)
         if piece.content:
             out += self._event([self._delta(choice, content=piece.content)], usage)
+        if piece.tool_calls:
+            out += self._event([self._delta(choice, tool_calls=piece.tool_calls)], usage)
         if piece.finish_reason is not None:
             ended = self._delta(choice) | _ending(piece)
             out += self._event([ended], None)
@@ -87,7 +90,7 @@ class SglangReplies:
             "role": "assistant",
             "content": content,
             "reasoning_content": thought or None,
-            "tool_calls": None,
+            "tool_calls": merged([c for piece in pieces for c in piece.tool_calls or ()]) or None,
         }
         return made
 
@@ -98,6 +101,7 @@ class SglangReplies:
         role: str | None = None,
         content: str | None = None,
         reasoning: str | None = None,
+        tool_calls: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
         return {
             "index": choice.index,
@@ -105,7 +109,7 @@ class SglangReplies:
                 "role": role,
                 "content": content,
                 "reasoning_content": reasoning,
-                "tool_calls": None,
+                "tool_calls": tool_calls,
             },
             "logprobs": None,
             "finish_reason": None,
@@ -155,6 +159,6 @@ class SglangReplies:
 
 def _ending(piece: Piece) -> dict[str, Any]:
     matched = piece.stop_reason
-    if piece.finish_reason == "stop" and matched is None:
+    if piece.told_reason == "stop" and matched is None:
         matched = EOS
-    return {"finish_reason": piece.finish_reason, "matched_stop": matched}
+    return {"finish_reason": piece.told_reason, "matched_stop": matched}

@@ -71,6 +71,20 @@ def test_a_request_that_need_not_call_is_answered_in_words(
     assert choice["finish_reason"] == "stop"
 
 
+def test_sglang_calls_in_its_own_chunks(shared: Shared) -> None:
+    emulator = shared("--dialect", "sglang", "--reasoning-parser", "deepseek-r1")
+    choice = whole(emulator, asking(2))
+    assert called(choice) == [("weather", ["city"]), ("clock", ["text"])]
+    assert (choice["finish_reason"], choice["matched_stop"]) == ("tool_calls", None)
+    stream = emulator.stream(CHAT, asking(2))
+    pieces = [p for c in stream.choices for p in c["delta"]["tool_calls"] or ()]
+    joined = [
+        "".join(p["function"]["arguments"] for p in pieces if p["index"] == n) for n in (0, 1)
+    ]
+    assert joined == [c["function"]["arguments"] for c in choice["message"]["tool_calls"]]
+    assert stream.finish["finish_reason"] == "tool_calls"
+
+
 def test_a_streamed_call_has_its_name_first_and_then_the_same_arguments(shared: Shared) -> None:
     body = asking(2, return_token_ids=True)
     stream = shared(*R1).stream(CHAT, body)
