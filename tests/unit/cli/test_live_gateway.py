@@ -104,7 +104,7 @@ def test_a_profile_of_a_live_service_is_that_of_what_it_served(service, tmp_path
 
 def test_a_what_if_on_a_live_service_starts_from_its_lengths(service, tmp_path):
     figures = tmp_path / "whatif.json"
-    argv = ["--add-thinking-tokens", "500", "--share", "0.2", "--gateway", service]
+    argv = ["--quick", "--add-thinking-tokens", "500", "--share", "0.2", "--gateway", service]
     assert main(["whatif", *argv, "--watch-seconds", "0", "--json", str(figures)]) == 0
     made = json.loads(figures.read_text())
     assert made["before"]["thinking_tokens_mean"] == pytest.approx(135, rel=0.1)
