@@ -57,8 +57,7 @@ def _run(argv: Sequence[str]) -> int:
     ended, result = asyncio.run(_sweep(options, rows, wanted, key))
     if result is None:
         return 0
-    pictures = plots.draw(options.out, result, curves)
-    _write(options.out, result, pictures)
+    _write(options.out, result, plots.draw(options.out, result, curves))
     sweep_view.show(result)
     print(f"written: {options.out / 'report.md'}", file=sys.stderr)
     if ended is None:
@@ -92,6 +91,7 @@ async def _sweep(
             journal.begin(settings)
             judge = Judge(journal)
             ended = await _ask(options, plan, endpoint, journal, judge)
+            _write_answers(options.out, plan, judge)
             return ended, _conclude(options, plan, journal, judge, ended)
         finally:
             journal.close()
@@ -206,6 +206,15 @@ def _spent(plan: Plan, past: Past, judge: Judge) -> Spent:
         output_tokens=sum(generated),
         independent_output_tokens=sum(one.thinking_tokens + one.answer_tokens for one in answered),
     )
+
+
+def _write_answers(directory: Path, plan: Plan, judge: Judge) -> None:
+    """Every answer with its verdict, a line each: for who wants to look at the wrong ones."""
+    with (directory / "answers.jsonl").open("w") as file:
+        for row, sample in plan.order():
+            for level in plan.levels:
+                if (graded := judge.graded.get((sample, level))) is not None:
+                    file.write(json.dumps(report.answer_json(row, graded)) + "\n")
 
 
 def _write(directory: Path, result: Result, pictures: Sequence[str]) -> None:

@@ -84,6 +84,14 @@ class Case:
         return [p for p in self.points if not p.level.min_tokens][-1]
 
     @property
+    def longest_with_minimum(self) -> int | None:
+        """The longest thought under the recommended minimum: a maximum that would have cut none."""
+        if self.recommended_minimum is None:
+            return None
+        answered = self.answered[self.recommended_minimum.level]
+        return max(one.thinking_tokens for one in answered)
+
+    @property
     def saved_share(self) -> float:
         """Of thinking tokens, by the recommended maximum against the most thinking."""
         if self.recommended is None or not self.most.thinking_mean:
@@ -149,7 +157,7 @@ def _case(name: str, rows: Sequence[Row], table: Table, margin: float, alpha: fl
         points=points,
         plateau=plateau.find(compared, maxima, margin, alpha),
         minimums=minimums,
-        recommended_minimum=_recommended(minimums, alpha),
+        recommended_minimum=_recommended(minimums, margin, alpha),
         answered={
             level: [one.answered for row in by_level[level] for one in row]
             for level in table.levels
@@ -204,7 +212,9 @@ def _minimums(
     )
 
 
-def _recommended(minimums: Sequence[Minimum], alpha: float) -> Minimum | None:
-    """The one that gains most, of those whose gain is significant."""
+def _recommended(minimums: Sequence[Minimum], margin: float, alpha: float) -> Minimum | None:
+    """The smallest of those whose gain is significant, and within the margin of the largest."""
     gaining = [m for m in minimums if m.accuracy_gain > 0 and m.p_value < alpha]
-    return max(gaining, key=lambda m: (m.accuracy_gain, -m.level.min_tokens), default=None)
+    most = max((m.accuracy_gain for m in gaining), default=0.0)
+    near = [m for m in gaining if m.accuracy_gain > most - margin]
+    return min(near, key=lambda m: m.level.min_tokens, default=None)

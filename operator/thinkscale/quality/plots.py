@@ -68,18 +68,26 @@ def trade(path: Path, result: Result) -> None:
 
 
 def _accuracy(plot: Axes, points: Sequence[Point], places: Sequence[int]) -> None:
-    values = [100 * point.accuracy.value for point in points]
-    low = [100 * (point.accuracy.value - point.accuracy.low) for point in points]
-    high = [100 * (point.accuracy.high - point.accuracy.value) for point in points]
-    plot.errorbar(
-        places, values, yerr=[low, high], fmt="o-", color=OURS, capsize=4, linewidth=1.4,
-        label="accuracy, 95 % interval",
-    )  # fmt: skip
-    for place, value in zip(places, values, strict=True):
-        plot.annotate(
-            f"{value:.1f}", (place, value), xytext=(7, 5), textcoords="offset points", fontsize=9
-        )
+    for minimum, style in ((False, "o-"), (True, "D")):
+        mine = [(x, p) for x, p in zip(places, points, strict=True)
+                if bool(p.level.min_tokens) == minimum]  # fmt: skip
+        if not mine:
+            continue
+        values = [100 * point.accuracy.value for _, point in mine]
+        low = [100 * (point.accuracy.value - point.accuracy.low) for _, point in mine]
+        high = [100 * (point.accuracy.high - point.accuracy.value) for _, point in mine]
+        plot.errorbar(
+            [place for place, _ in mine], values, yerr=[low, high], fmt=style, color=OURS,
+            capsize=4, linewidth=1.4, markerfacecolor="white" if minimum else OURS,
+            label="with a minimum" if minimum else "accuracy, 95 % interval",
+        )  # fmt: skip
+        for (place, _), value in zip(mine, values, strict=True):
+            plot.annotate(
+                f"{value:.1f}", (place, value), xytext=(8, -11), textcoords="offset points",
+                fontsize=9,
+            )  # fmt: skip
     plot.set_xlim(-0.6, len(places) - 0.4)
+    plot.set_ylim(0, 104)
     plot.set_ylabel("accuracy, %")
 
 

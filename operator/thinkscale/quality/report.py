@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from thinkscale.quality.analysis import Case, Minimum, Point
+from thinkscale.quality.dataset import Row
 from thinkscale.quality.levels import Level
+from thinkscale.quality.outcome import Graded
 from thinkscale.quality.settings import Method, Settings
 from thinkscale.quality.trade import Trade
 
@@ -122,4 +124,22 @@ def _minimum_json(minimum: Minimum) -> dict[str, Any]:
         "accuracy_gain": round(minimum.accuracy_gain, 5),
         "p_value": minimum.p_value,
         "mean_thinking_tokens": round(minimum.thinking_mean, 2),
+    }
+
+
+def answer_json(row: Row, graded: Graded) -> dict[str, Any]:
+    """One answer with its verdict."""
+    one = graded.answered
+    return {
+        "id": row.name,
+        "sample": int(one.sample.rpartition("#")[2]),
+        "use_case": row.use_case,
+        "budget": one.level.name,
+        "right": graded.right,
+        "answer": one.text,
+        "expected": row.answer,
+        "thinking_tokens": one.thinking_tokens,
+        "answer_tokens": one.answer_tokens,
+        "cut": one.cut,
+        "waits": one.waits,
     }

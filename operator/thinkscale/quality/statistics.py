@@ -165,7 +165,7 @@ def needed_rows(compared: Pairs, margin: float, alpha: float) -> int | None:
     None: more than a million; the difference seen lies too near the margin.
     """
     distance = abs(compared.difference + margin)
-    differing = max(compared.gained + compared.lost, 1 / (compared.effective + 1))
+    differing = max(compared.gained + compared.lost, margin)
     spread = differing - compared.difference**2
     if distance == 0 or spread <= 0:
         return None

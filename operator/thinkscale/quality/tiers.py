@@ -2,7 +2,8 @@
 
 A tier is named after its use case, and clients ask for it by that name as their effort. Where
 nothing can be recommended the patch says so and leaves that tier out: a budget that nobody has
-shown to be enough must not be applied by the way.
+shown to be enough must not be applied by the way. Minima are measured without a maximum, so a tier
+with one gets the longest thought that was seen under it: a maximum that would have cut nobody.
 """
 
 import re
@@ -24,20 +25,25 @@ HEAD: Final = """\
 def patch(cases: Sequence[Case]) -> str:
     """YAML. With several use cases the one of all rows together is left out."""
     own = list(cases[1:]) if len(cases) > 1 else list(cases)
-    comments, tiers, names = [HEAD], [], set[str]()
+    comments, tiers, names = [HEAD], list[dict[str, Any]](), set[str]()
     for case in own:
         name = _unique(label(case.name), names)
         comments.append(_comment(name, case))
-        point = case.recommended
-        if point is None or point.level.max_tokens is None:
-            continue
-        tier: dict[str, Any] = {"name": name, "maxTokens": point.level.max_tokens}
-        minimum = case.recommended_minimum
-        if minimum is not None and minimum.level.min_tokens <= point.level.max_tokens:
-            tier["minTokens"] = minimum.level.min_tokens
-        tiers.append(tier)
+        tiers += [{"name": name, **budget} for budget in _budgets(case)]
     body = yaml.safe_dump({"spec": {"thinking": {"tiers": tiers}}}, sort_keys=False)
     return "".join(comments) + (body if tiers else "# No tier can be recommended yet.\n{}\n")
+
+
+def _budgets(case: Case) -> list[dict[str, int]]:
+    """None or one."""
+    minimum, longest = case.recommended_minimum, case.longest_with_minimum
+    if minimum is not None and longest is not None:
+        least = minimum.level.min_tokens
+        return [{"minTokens": least, "maxTokens": max(least, longest)}]
+    point = case.recommended
+    if point is None or point.level.max_tokens is None:
+        return []
+    return [{"maxTokens": point.level.max_tokens}]
 
 
 def label(name: str) -> str:
@@ -59,7 +65,12 @@ def _comment(name: str, case: Case) -> str:
     scores = ", ".join(
         f"{point.level.name}: {point.accuracy.value * 100:.1f} %" for point in case.points
     )
-    told = "" if case.recommended else " Not enough samples to recommend anything."
+    told = "" if case.recommended else " Not enough samples to recommend a maximum."
     if case.recommended and case.recommended.level.max_tokens is None:
         told = f" Recommended: {case.recommended.level.name}, which is no number of tokens."
-    return f"# {name} ({case.rows} rows) {scores}.{told}\n"
+    if (minimum := case.recommended_minimum) is not None:
+        told += (
+            f" A minimum of {minimum.level.min_tokens} gains "
+            f"{minimum.accuracy_gain * 100:.1f} points."
+        )
+    return f"# {name} ({case.rows} rows): {scores}.{told}\n"
