@@ -18,6 +18,11 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 class Broken(Exception):
     """The engine broke off, cannot be understood, or said that it cannot go on."""
 
+    def __init__(self, why: str, *, is_full: bool = False) -> None:
+        """`is_full`: it has no room, which is no fault."""
+        super().__init__(why)
+        self.is_full = is_full
+
 
 class EventReader:
     """The events of one response, in the batches in which they arrive."""

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -36,6 +36,9 @@ from thinkscale.gateway.shape import ChunkShape
 from thinkscale.gateway.splitter import Parts, Phase, PhaseSplitter
 from thinkscale.gateway.sse import DONE, SseEvent, encode
 from thinkscale.gateway.strip import without_ids, without_usage
+
+TOO_MANY: Final = 429
+UNAVAILABLE: Final = 503
 
 
 class Next(Enum):
@@ -75,6 +78,8 @@ class Trouble:
     why: str
     raw: bytes
     """Its own words for the client, if nobody else can go on; empty: they are of no use."""
+    is_full: bool = False
+    """It has no room."""
 
 
 class Exchange:
@@ -145,10 +150,11 @@ class Exchange:
         if not self.reader.own_ids:  # the shape was another one
             raw = encode(orjson.dumps({"error": error}))
         code = error.get("code")
-        if isinstance(code, int) and 400 <= code < 500:
+        if isinstance(code, int) and 400 <= code < 500 and code != TOO_MANY:
             self.error = dict(error)
             return raw
-        self.trouble = Trouble(why=f"the model server failed: {error.get('message')}", raw=raw)
+        why = f"the model server failed: {error.get('message')}"
+        self.trouble = Trouble(why=why, raw=raw, is_full=code in (TOO_MANY, UNAVAILABLE))
         return b""
 
     def _feed_chunk(self, chunk: Chunk, raw: bytes) -> bytes:
@@ -431,8 +437,16 @@ class Exchange:
         self.done = True
         out = encode(DONE)
         if self._stage > 0 and self._request.wants_usage:
-            out = self._shape.usage(self.account.usage()) + out
+            out = self._shape.usage(self._told_usage()) + out
         return out
+
+    def _told_usage(self) -> dict[str, Any]:
+        """The usage, and why the thought was cut if we cut it."""
+        usage = self.account.usage()
+        if self._budget.cut:
+            cause = "load" if self._budget.cut_by_load else "budget"
+            usage["completion_tokens_details"]["thinking_cut_by"] = cause
+        return usage
 
     def _end_early(self) -> bytes:
         self.finish_reason = "length"

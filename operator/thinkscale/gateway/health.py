@@ -3,8 +3,8 @@
 Three failures in a row and it is out, for a time that doubles with every return that fails. When
 the time is up it is half open: one request goes there, and what becomes of it decides. A failure is
 a connection that is refused or breaks off, an answer of 5xx, a stream that is garbled or falls
-silent; a success is a first token. Being full (429) is neither. That a whole fleet is out, and
-somebody must be tried all the same, is for the router to know.
+silent; a success is a first token. Being full (429 or 503) is neither. That a whole fleet is out,
+and somebody must be tried all the same, is for the router to know.
 """
 
 from dataclasses import dataclass

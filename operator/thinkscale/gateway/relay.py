@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
-import orjson
 from aiohttp import web
 
 from thinkscale.engines.dialect import Dialect, Prompt, Route, Tags
@@ -23,29 +22,31 @@ from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.events import Broken, EventReader, whole
-from thinkscale.gateway.exchange import Exchange, Next
+from thinkscale.gateway.exchange import UNAVAILABLE, Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.plan import BudgetPlan, plan_budget
 from thinkscale.gateway.prompt_size import size_of
 from thinkscale.gateway.request import ClientRequest
+from thinkscale.gateway.retry import Loss, Retry
 from thinkscale.gateway.routing import QueueFull, Replica
 from thinkscale.gateway.shape import error_body
 from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.sse import SseEvent
 from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
+from thinkscale.gateway.whole_answer import WholeAnswer, read_answer
 from thinkscale.gateway.witness import Witness
 from thinkscale.model.cutting import Thought
 from thinkscale.model.gateway_config import GatewayConfig
 
-ATTEMPTS: Final = 2
-"""Replicas that a request is sent to at most, from its beginning."""
-RESUMES: Final = 3
-"""How often a request may go on at another replica from what the client has."""
 RETRY_AFTER_SECONDS: Final = 5
 LOOK_BEYOND_SECONDS: Final = 2.0
 """How long a request waits, once per doubted replica, to see how its native budget failed."""
+
+
+class NativeRefused(Exception):
+    """The engine has no native budgets, and nothing was sent to the client."""
 
 
 class Relay:
@@ -77,6 +78,7 @@ class Relay:
         self._patience = patience
         self._deadline = float("inf")
         self._response: aiohttp.ClientResponse | None = None
+        self._refusal: bytes | None = None
         self._reader: EventReader | None = None
         self._witness = Witness(gateway)
         self._budget = BudgetMachine(limit=None)
@@ -88,11 +90,9 @@ class Relay:
         self._lowered = False
         self._sent = False
         self._silent = False
-        self._failed = 0
+        self._retry = Retry(patience.connect)
         self._well = False
         self._resumes = 0
-        self._goes_on = False
-        self._unconnected_since = float("inf")
 
     async def run(self) -> web.StreamResponse:
         """Serve the request; raises CancelledError when the client went away."""
@@ -146,11 +146,12 @@ class Relay:
                     self._close()
                     self._deadline = float("inf")
             except (Broken, *Unreachable) as error:
-                self._gateway.failed(replica.name)
+                if not (isinstance(error, Broken) and error.is_full):
+                    self._gateway.failed(replica.name)
                 if not self._may_try_again(replica, error):
                     self._gateway.leave(self.flight, replica.name)
                     return await self._fail(self._why(error))
-                self._gateway.away(self.flight, replica.name, goes_on=self._goes_on)
+                self._gateway.away(self.flight, replica.name, goes_on=self._retry.goes_on)
                 self._well = False
                 replica = await self._gateway.place(self.flight, again=True)
                 continue
@@ -162,24 +163,19 @@ class Relay:
 
     def _may_try_again(self, replica: Replica, error: Exception) -> bool:
         """Whether another replica may have it: from its beginning, or from what the client has."""
-        exchange = self.exchange
-        self._goes_on = self._sent and exchange is not None and exchange.resumable
-        if self._sent and not self._goes_on:
-            return False
-        if isinstance(error, Unconnected):
-            now = self._gateway.clock()
-            self._unconnected_since = min(self._unconnected_since, now)
-            return now - self._unconnected_since < self._patience.connect
-        self._failed += 1
-        if self._goes_on:
-            return self._failed <= RESUMES
-        # A silent engine may be at work on it. One that refuses inside its stream is full or ill.
-        refused = exchange is not None and exchange.trouble is not None
-        alone = not self._gateway.router.another(replica.name, self._gateway.clock())
-        return self._failed < ATTEMPTS and not self._silent and not (refused and alone)
+        exchange, now = self.exchange, self._gateway.clock()
+        loss = Loss(
+            sent=self._sent,
+            resumable=exchange is not None and exchange.resumable,
+            unconnected=isinstance(error, Unconnected),
+            silent=self._silent,
+            refused=exchange is not None and exchange.trouble is not None,
+            alone=not self._gateway.router.another(replica.name, now),
+        )
+        return self._retry.again(loss, now)
 
     async def _attempt(self, replica: Replica) -> web.StreamResponse:
-        if self._goes_on:
+        if self._retry.goes_on:
             response = await self._resume(replica)
         else:
             await self._prepare(replica)
@@ -190,8 +186,12 @@ class Relay:
                 return await self._plain(response, replica)
             await self._client.begin(self._answer_headers(replica))
         following: aiohttp.ClientResponse | None = response
-        while following is not None and await self._pump(following):
-            following = await self._next_stage(following, replica)
+        try:
+            while following is not None and await self._pump(following):
+                following = await self._next_stage(following, replica)
+        except NativeRefused:
+            self._gateway.trust.refused(replica.name)
+            return await self._attempt(replica)
         return await self._conclude()
 
     async def _resume(self, replica: Replica) -> aiohttp.ClientResponse:
@@ -259,10 +259,9 @@ class Relay:
         response = await self._post(replica, self._request.route, body)
         if self._native is None or response.status != 400:
             return response
-        message = await response.text()
-        if not self._dialect.refuses_native_budget(response.status, message):
+        self._refusal = await whole(response)
+        if not self._refuses_budget(response.status, self._refusal.decode(errors="replace")):
             return response
-        # The server was started without native budgets: here we enforce them alone.
         self._gateway.trust.refused(replica.name)
         await self._prepare(replica)
         return await self._open(replica)
@@ -274,6 +273,7 @@ class Relay:
         engines queue silently, continuations too.
         """
         self._close()
+        self._refusal = None
         patience = self._patience.first_token
         self._deadline = self._gateway.clock() + patience
         try:
@@ -281,8 +281,18 @@ class Relay:
                 self._response = await self._upstream.post(replica, route, body, self._headers)
         finally:
             self._silent = limit.expired()
-        self._unconnected_since = float("inf")
+        self._retry.connected()
         return self._response
+
+    def _refuses_budget(self, status: object, message: object) -> bool:
+        """The server was started without native budgets. NB: vLLM says so with HTTP 400, but to a
+        request that streams with an error inside HTTP 200.
+        """
+        return (
+            self._native is not None
+            and isinstance(status, int)
+            and self._dialect.refuses_native_budget(status, str(message))
+        )
 
     def _answer_headers(self, replica: Replica) -> dict[str, str]:
         stripped = self._request.stripped
@@ -309,10 +319,13 @@ class Relay:
                 if exchange.turn is not None or exchange.trouble is not None:
                     reader.ahead = events[number:]
                     break
+            error = exchange.error
+            if error and self._refuses_budget(error.get("code"), error.get("message")):
+                raise NativeRefused
             self._report()
             await self._send(b"".join(pieces))
             if exchange.trouble is not None:
-                raise Broken(exchange.trouble.why)
+                raise Broken(exchange.trouble.why, is_full=exchange.trouble.is_full)
             if exchange.turn is not None:
                 return True
         if not (exchange.done or exchange.error or exchange.finish_reason):
@@ -442,12 +455,14 @@ class Relay:
         self, response: aiohttp.ClientResponse, replica: Replica
     ) -> web.StreamResponse:
         """The engine said no: pass it on with its shape, or try another replica if it is ill."""
-        body = self._dialect.refusal(response.status, await whole(response))
+        told = await whole(response) if self._refusal is None else self._refusal
+        body = self._dialect.refusal(response.status, told)
         if response.status >= 500:
-            now, last = self._gateway.clock(), self._failed + 1 == ATTEMPTS
-            if not last and self._gateway.router.another(replica.name, now):
-                raise Broken("the model server is ill")
-            self._gateway.failed(replica.name)
+            now, is_full = self._gateway.clock(), response.status == UNAVAILABLE
+            if not self._retry.is_last and self._gateway.router.another(replica.name, now):
+                raise Broken("the model server is ill", is_full=is_full)
+            if not is_full:
+                self._gateway.failed(replica.name)
         if self._client.began:
             return await self._fail(f"the model server refused: {body.decode(errors='replace')}")
         ill = response.status >= 500 or response.status == 429
@@ -466,10 +481,10 @@ class Relay:
     ) -> web.StreamResponse:
         """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
         answer = await whole(response)
-        try:
-            self._book_whole(answer)
-        except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
-            raise Broken("the model server's answer is garbled") from error
+        told = read_answer(answer)
+        if told is None:
+            raise Broken("the model server's answer is garbled")
+        self._book_whole(told)
         self._gateway.succeeded(replica.name)
         self.outcome = Outcome.COMPLETED
         return web.Response(
@@ -478,19 +493,14 @@ class Relay:
             headers=self._answer_headers(replica),
         )
 
-    def _book_whole(self, answer: bytes) -> None:
-        told = orjson.loads(answer)
-        usage = told.get("usage") or {}
-        if usage.get("prompt_tokens"):
-            self._gateway.prompt_told(self.flight, self._size, usage["prompt_tokens"])
-        details = usage.get("completion_tokens_details") or {}
-        thinking = details.get("reasoning_tokens") or 0
-        most = -(-thinking // max(1, len(told.get("choices") or ())))  # of one choice, at least
-        self._witness.conclude(self._budget, most)
+    def _book_whole(self, told: WholeAnswer) -> None:
+        if told.prompt:
+            self._gateway.prompt_told(self.flight, self._size, told.prompt)
+        self._witness.conclude(self._budget, told.thinking_of_one)
         self._gateway.ledger.progress(
             self.flight,
-            thinking=thinking,
-            answer=max(0, (usage.get("completion_tokens") or 0) - thinking),
+            thinking=told.thinking,
+            answer=told.answer,
             began=True,
             answered=True,
             now=self._gateway.clock(),

@@ -1,0 +1,187 @@
+"""A stream breaks off, is garbled or falls silent: another replica goes on from what the client
+has, and the client reads one stream. What the engine says is a function of the ids before it, so a
+single token that was lost or came twice would show.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.unit.gateway.faulty_wire import Wire, wire_to
+
+PLAN = "x_test_plan"
+ENGINES = {
+    "a": ["--reasoning-parser", "deepseek_r1"],
+    "b": ["--reasoning-parser", "none", "--coalesce", "3"],
+    "c": ["--reasoning-parser", "deepseek_r1"],
+    "d": ["--reasoning-parser", "deepseek_r1", "--hang-on-terminate"],
+}
+THINKS, ANSWERS = 90, 60
+IN_THOUGHT, IN_ANSWER = 40, 120
+"""Events behind which a stream breaks; with three tokens an event, a third of it."""
+
+
+@pytest.fixture(scope="module")
+def emulator_flags() -> list[list[str]]:
+    return list(ENGINES.values())
+
+
+@pytest.fixture(scope="module")
+def gateway_flags() -> list[str]:
+    return ["--idle-timeout-seconds", "0.3", "--connect-timeout-seconds", "2"]
+
+
+def chat(**extra: Any) -> dict[str, Any]:
+    return {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "hello"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        PLAN: {"thinking_tokens": THINKS, "answer_tokens": ANSWERS},
+        **extra,
+    }
+
+
+async def undisturbed(setup: Any, engine: str, **extra: Any) -> tuple[str, str]:
+    """(thinking, content) of the same request, straight from an engine."""
+    url = setup.emulators[ord(engine) - ord("a")].url + "/v1/chat/completions"
+    body = {key: value for key, value in chat(**extra).items() if not key.startswith("stream")}
+    async with setup.session.post(url, json=body) as response:
+        message = (await response.json())["choices"][0]["message"]
+    return message["reasoning"] or "", message["content"]
+
+
+@asynccontextmanager
+async def two_ways(setup: Any, engine: str, **fields: Any) -> AsyncIterator[Wire]:
+    """Two replicas, of which the first one, behind a wire, gets the next request. One process is
+    behind both.
+    """
+    await setup.arrange(engine, **{"maxTokens": 5000, **fields})
+    well = setup.emulators[ord(engine) - ord("a")]
+    async with wire_to(well.port) as wire:
+        listed = [{"name": "bad", "url": wire.url}, {"name": "good", "url": well.url}]
+        setup.gateway.write("replicas.json", listed)
+        await setup.until(lambda s: set(s["replicas"]) == {"bad", "good"})
+        yield wire
+
+
+async def count(setup: Any, name: str) -> int:
+    found = re.search(rf"gateway_{name}[^}}]*\}} (\S+)", await setup.metrics())
+    assert found is not None
+    return int(float(found[1]))
+
+
+RESUMED = r'retries_total\{reason="resumed"'
+
+
+@pytest.mark.parametrize("phase", ["thinking", "answering"])
+@pytest.mark.parametrize("engine", ["a", "b"])
+async def test_a_stream_that_is_cut_goes_on_elsewhere_as_if_nothing_had_been(
+    setup: Any, engine: str, phase: str
+) -> None:
+    async with two_ways(setup, engine) as wire:
+        before = await count(setup, RESUMED)
+        after = IN_THOUGHT if phase == "thinking" else IN_ANSWER
+        wire.arm("cut", after // (3 if engine == "b" else 1))
+        answer = await setup.stream(**chat())
+        assert (answer.thinking, answer.content) == await undisturbed(setup, engine)
+        assert await count(setup, RESUMED) == before + 1
+        found = await setup.signals()
+    assert answer.finish_reason == "stop"
+    assert answer.done
+    assert len({event["id"] for event in answer.events}) == 1
+    assert b"token_ids" not in answer.raw
+    usage = answer.usage
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == THINKS
+    assert usage["completion_tokens"] == THINKS + ANSWERS + 3  # </think>, blank line, end
+    said = re.findall(rb"^: resumed by (\w+) behind (\d+) tokens\n\n", answer.raw, re.MULTILINE)
+    assert [name for name, _ in said] == [b"good"]
+    assert (int(said[0][1]) > THINKS) == (phase == "answering")
+    assert [r["contextTokens"] for r in found["replicas"].values()] == [0, 0]
+
+
+@pytest.mark.parametrize("fault", ["half-closed", "stalled", "garbled", "oversized"])
+async def test_so_does_one_that_breaks_in_any_other_way(setup: Any, fault: str) -> None:
+    async with two_ways(setup, "a") as wire:
+        before = await count(setup, RESUMED)
+        wire.arm(fault, IN_THOUGHT)
+        answer = await setup.stream(**chat())
+        assert (answer.thinking, answer.content) == await undisturbed(setup, "a")
+        assert answer.finish_reason == "stop"
+        assert await count(setup, RESUMED) == before + 1
+
+
+async def test_tokens_that_come_twice_are_told_on(setup: Any) -> None:
+    """Nothing in a stream numbers its events; the engine's usage at the end gives it away."""
+    async with two_ways(setup, "a") as wire:
+        before = await count(setup, "miscounted_streams_total")
+        wire.arm("duplicated", IN_THOUGHT)
+        answer = await setup.stream(**chat())
+        assert answer.done
+        assert len(answer.thinking.split()) > THINKS
+        assert await count(setup, "miscounted_streams_total") == before + 1
+        await setup.stream(**chat())
+        assert await count(setup, "miscounted_streams_total") == before + 1
+
+
+async def test_the_budget_holds_over_both_replicas_together(setup: Any) -> None:
+    async with two_ways(setup, "a", maxTokens=70, minTokens=70) as wire:
+        wire.arm("cut", IN_THOUGHT)
+        answer = await setup.stream(**chat())
+        assert len(answer.thinking.split()) == 70
+        assert len(answer.content.split()) == ANSWERS
+
+
+async def test_a_stream_that_breaks_between_thought_and_answer_gets_its_answer_elsewhere(
+    setup: Any,
+) -> None:
+    """The thought is cut at its budget, and the continuation breaks before its first token."""
+    async with two_ways(setup, "a", maxTokens=30, minTokens=30) as wire:
+        undisturbed_answer = await setup.stream(**chat())
+        wire.arm("cut", 31)  # the whole thought, and not an event of the continuation
+        answer = await setup.stream(**chat())
+        assert len(answer.thinking.split()) == 30
+        assert answer.content == undisturbed_answer.content
+
+
+async def test_a_client_that_waits_for_the_whole_answer_is_told_in_a_header(setup: Any) -> None:
+    async with two_ways(setup, "a") as wire:
+        wire.arm("cut", IN_THOUGHT)
+        answer = await setup.post(**chat(stream=False, stream_options=None))
+        message = answer.events[0]["choices"][0]["message"]
+        assert (message["reasoning"], message["content"]) == await undisturbed(setup, "a")
+        assert answer.headers["x-thinkscale-resumed"] == "1"
+        assert answer.headers["x-thinkscale-replica"] == "good"
+
+
+async def test_what_no_continuation_can_carry_ends_with_an_error_and_is_not_begun_again(
+    setup: Any,
+) -> None:
+    async with two_ways(setup, "a") as wire:
+        before = await count(setup, RESUMED)
+        wire.arm("cut", IN_THOUGHT)
+        answer = await setup.stream(**chat(logprobs=True))
+        assert answer.events[-1]["error"]["code"] == 502
+        assert not answer.done
+        assert await count(setup, RESUMED) == before
+        assert (await setup.signals())["replicas"]["good"]["phases"]["thinking"] == 0
+
+
+@pytest.mark.parametrize("engine", ["c", "d"])
+async def test_an_engine_that_aborts_on_sigterm_or_falls_silent_is_gone_on_from(
+    setup: Any, engine: str
+) -> None:
+    """The two ways in which the real vLLM ends without a drain."""
+    plan = {PLAN: {"thinking_tokens": 400, "answer_tokens": 5}}
+    await setup.arrange(engine, maxTokens=5000)
+    running = asyncio.create_task(setup.stream(**chat(**plan)))
+    await setup.until(lambda s: s["phases"]["thinking"] == 1)
+    await setup.replicas("a" + engine)
+    setup.emulators[ord(engine) - ord("a")].terminate()
+    answer = await running
+    assert (answer.thinking, answer.content) == await undisturbed(setup, "a", **plan)
+    assert answer.finish_reason == "stop"  # and not abort
