@@ -49,7 +49,7 @@ def test_a_completion_shows_the_end_token_and_its_usage_in_the_last_event(shared
 
 
 async def test_the_hub_clients_text_generation_works_streamed_and_whole(shared: Shared) -> None:
-    client = AsyncInferenceClient(model=tgi(shared).url)
+    client = AsyncInferenceClient(model=tgi(shared).url, provider="hf-inference")
     whole = await client.text_generation("say <think>\n", details=True, max_new_tokens=12)
     assert whole.details is not None
     assert whole.details.generated_tokens == 12
