@@ -18,10 +18,16 @@ from hypothesis import strategies as st
 from openai import AuthenticationError, OpenAI
 
 from thinkscale.gateway import key_source
+from thinkscale.gateway.api import Api
+from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.key_source import KeySource, KeysUnreadable
 from thinkscale.gateway.keys import ApiKeys, keys_of_lines
+from thinkscale.gateway.patience import Patience
+from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.tally import MOST_NAMES, OTHERS, Tally
+from thinkscale.gateway.upstream import Upstream
+from thinkscale.model.gateway_config import GatewayConfig
 
 ALICE, BOB, MALLORY = "sk-alice-1f7d", "sk-bob-99ab", "sk-mallory-0000"
 names = st.from_regex(r"[a-z0-9._-]{1,12}", fullmatch=True)
@@ -224,8 +230,19 @@ def test_a_changed_file_takes_effect_and_nothing_ever_names_a_key(guarded: Any) 
     assert not [key for key in (ALICE, BOB, MALLORY) if key in told]
 
 
-async def test_the_engine_never_sees_a_client_s_key_but_its_own_if_nobody_asks_for_keys(
-    alone: Any, tmp_path: Path
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[str]:
+    """The URL of this application on loopback."""
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("asks", "passed_on"), [(True, None), (False, f"Bearer {ALICE}")])
+async def test_the_engine_sees_the_header_only_where_it_may_be_meant_for_it(
+    tmp_path: Path, asks: bool, passed_on: str | None
 ) -> None:
     seen: list[str | None] = []
 
@@ -233,37 +250,20 @@ async def test_the_engine_never_sees_a_client_s_key_but_its_own_if_nobody_asks_f
         seen.append(request.headers.get("Authorization"))
         return web.json_response({"error": {"message": "enough", "code": 400}}, status=400)
 
-    async def health(_: web.Request) -> web.Response:
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", generate)
-    app.router.add_get("/health", health)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    keys = tmp_path / "keys"
-    keys.write_text(f"alice={ALICE}\n")
-    flags = ("--upstream", url, "--model", "m")
-    gateways = [alone(*flags, "--api-keys-file", str(keys)), alone(*flags)]
+    engine = web.Application()
+    engine.router.add_post("/v1/chat/completions", generate)
+    (keys := tmp_path / "keys").write_text(f"alice={ALICE}\n")
+    gateway, upstream = Gateway("g"), Upstream()
+    api = Api(gateway, upstream, Patience(), KeySource(keys) if asks else None)
+    gateway.configure(GatewayConfig(service="n/s", model="m", seats_per_replica=1))
     body = {"messages": [{"role": "user", "content": "why?"}]}
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {ALICE}"}) as session:
-        for gateway in gateways:
-            await serving(session, gateway.url)
-            async with session.post(gateway.url + "/v1/chat/completions", json=body) as answer:
-                assert answer.status == 400
-    await runner.cleanup()
-    assert seen == [None, f"Bearer {ALICE}"]
-
-
-async def serving(session: aiohttp.ClientSession, url: str) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                async with session.get(url + "/health") as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientConnectorError:
-                pass
-            await asyncio.sleep(0.02)
+    async with (
+        served(engine) as engine_url,
+        served(api.application()) as url,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {ALICE}"}) as session,
+    ):
+        gateway.locate([Replica(name="e", url=engine_url, ready=True)])
+        async with session.post(url + "/v1/chat/completions", json=body) as answer:
+            assert answer.status == 400
+    await upstream.close()
+    assert seen == [passed_on]

@@ -188,7 +188,10 @@ async def test_a_brownout_closes_the_oldest_thoughts_and_their_answers_follow(
     assert 50 <= thought < 1000
     assert len(answer.content.split()) == 3
     assert answer.finish_reason == "stop"
-    assert answer.usage["completion_tokens_details"]["reasoning_tokens"] == thought
+    assert answer.usage["completion_tokens_details"] == {
+        "reasoning_tokens": thought,
+        "thinking_cut_by": "load",
+    }
     assert answer.headers["x-thinkscale-budget-tokens"] == "25000", "it was sent with all of it"
     assert (await waiting).done
     last = await setup.signals()
@@ -198,6 +201,22 @@ async def test_a_brownout_closes_the_oldest_thoughts_and_their_answers_follow(
     assert after["cut"] - before["cut"] == 1
     assert after["withheldTokens"] - before["withheldTokens"] == 25_000 - thought
     assert await metric(setup, "withheld_thinking_tokens_total") == after["withheldTokens"]
+
+
+async def test_a_brownout_spares_the_thoughts_of_a_tier_up_to_its_own_floor(
+    setup: Any, crowd: Crowd
+) -> None:
+    tier = {"name": "deep", "maxTokens": 25_000, "floorTokens": 250}
+    await setup.arrange("a", maxTokens=25_000, tiers=[tier])
+    await setup.direct(ceiling={"seats": 2})
+    deep = crowd.start("deep", LONG, reasoning_effort="deep")
+    await crowd.all_think()
+    (plain,) = await crowd.think("p")
+    for number in range(3):
+        crowd.start(str(number), LONG)
+    await setup.direct(ceiling={"seats": 2}, brownout=brownout())
+    thoughts = [len(answer.thinking.split()) for answer in await asyncio.gather(plain, deep)]
+    assert 50 <= thoughts[0] < 250 <= thoughts[1] < 2000, "the older one had to wait"
 
 
 async def test_a_replica_closes_no_more_thoughts_a_second_than_it_may(

@@ -78,6 +78,7 @@ def test_an_answer_comes_behind_a_forced_budget(openai: OpenAI) -> None:
     assert made.usage is not None
     assert made.usage.completion_tokens_details is not None
     assert made.usage.completion_tokens_details.reasoning_tokens == 50
+    assert made.usage.completion_tokens_details.model_dump()["thinking_cut_by"] == "budget"
     assert raw.headers["x-thinkscale-budget"] == "forced"
     assert raw.headers["x-thinkscale-budget-tokens"] == "50"
     assert raw.headers["x-thinkscale-budget-source"] == "maximum"
@@ -179,15 +180,21 @@ async def test_asynchronous_clients_stream_side_by_side(aopenai: AsyncOpenAI) ->
 async def test_a_stream_that_its_reader_leaves_is_over_for_the_engine(
     aopenai: AsyncOpenAI, gateway: Any
 ) -> None:
+    def cancelled() -> int:
+        lines = gateway.page("/metrics").splitlines()
+        wanted = 'thinkscale_gateway_requests_total{outcome="cancelled",'
+        return int(next(float(line.split()[-1]) for line in lines if line.startswith(wanted)))
+
+    before = cancelled()
     stream = await aopenai.chat.completions.create(
         model="tiny", messages=WHY, stream=True, extra_body=plan(20, 5000)
     )
     await anext(aiter(stream))
     await stream.close()
-    cancelled = 'requests_total{outcome="cancelled",service="local/tiny"} 1.0'
-    async with asyncio.timeout(5):
-        while cancelled not in gateway.page("/metrics"):  # noqa: ASYNC110 - a page has no event
+    async with asyncio.timeout(4):
+        while cancelled() == before:  # noqa: ASYNC110 - a page has no event
             await asyncio.sleep(0.02)
+    assert cancelled() == before + 1
 
 
 @pytest.mark.parametrize(("wish", "tokens"), [({}, 50), ({"reasoning_effort": "none"}, 0)])
