@@ -26,7 +26,20 @@ OWNED_FLAGS: Final[Mapping[str, str]] = {
     "host": "the operator sets it",
     "port": "the operator sets it",
 }
-"""Flags that the operator sets, and what to use instead."""
+"""Flags of vLLM that the operator sets, and what to use instead."""
+OWNED_ELSEWHERE: Final[Mapping[tuple[str, ...], str]] = {
+    ("model-id", "model-path"): "use model.uri",
+    ("max-total-tokens", "max-input-tokens", "context-length"): "use engine.contextTokens",
+    (
+        "max-batch-size",
+        "max-concurrent-requests",
+        "max-running-requests",
+    ): "use engine.maxConcurrentRequests",
+    ("num-shard", "tp-size", "tp"): "use engine.gpus.count",
+    ("graceful-termination-timeout",): "use engine.drainSeconds",
+    ("hostname",): "the operator sets it",
+}
+"""The same of TGI and SGLang, by what to use instead."""
 
 
 def _flag_rule(flag: str, instead: str) -> CelRule:
@@ -35,6 +48,17 @@ def _flag_rule(flag: str, instead: str) -> CelRule:
     return CelRule(
         rule=f"!has(self.args) || self.args.all(a, !a.matches('^(--{spelled}{short})(=|$)'))",
         message=f"must not contain --{flag}: {instead}",
+        field=".args",
+    )
+
+
+def _flags_rule(flags: Sequence[str], instead: str) -> CelRule:
+    *most, last = [f"--{flag}" for flag in flags]
+    named = f"{', '.join(most)} or {last}" if most else last
+    spelled = "|".join(flag.replace("-", "[-_]") for flag in flags)
+    return CelRule(
+        rule=f"!has(self.args) || self.args.all(a, !a.matches('^--({spelled})(=|$)'))",
+        message=f"must not contain {named}: {instead}",
         field=".args",
     )
 
@@ -162,6 +186,13 @@ MODEL: Final[Sequence[CelRule]] = (
 
 ENGINE: Final[Sequence[CelRule]] = (
     *(_flag_rule(flag, instead) for flag, instead in OWNED_FLAGS.items()),
+    *(_flags_rule(flags, instead) for flags, instead in OWNED_ELSEWHERE.items()),
+    CelRule(
+        rule="self.type != 'TGI' || !has(self.reasoningParser)",
+        message="TGI has none: remove it; the gateway tells thinking from answering by the tags in "
+        "the text",
+        field=".reasoningParser",
+    ),
     CelRule(
         rule="!has(self.args) || size(self.args) == 0 || self.args[0].startsWith('-')",
         message="must begin with a flag, as the model is set by model.uri: write --flag=value, or "

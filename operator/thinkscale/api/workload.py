@@ -41,7 +41,8 @@ class CacheSpec(Resource):
     claim_name: ObjectName
     """PersistentVolumeClaim (ReadWriteMany if the replicas run on several nodes)."""
     mount_path: MountPath = "/cache"
-    """Directory in the engine's container; HF_HOME and VLLM_CACHE_ROOT point below it."""
+    """Directory in the engine's container; HF_HOME and the caches of compiled code point below it.
+    """
 
 
 class ModelSpec(Resource):
@@ -72,6 +73,8 @@ class EngineType(StrEnum):
     """The model servers that the operator knows how to run."""
 
     VLLM = "VLLM"
+    TGI = "TGI"
+    SGLANG = "SGLang"
 
 
 class GpuProduct(StrEnum):
@@ -107,22 +110,30 @@ class EngineSpec(Resource):
     """How one replica of the model server runs."""
 
     type: EngineType = EngineType.VLLM
-    """Which model server the image holds."""
+    """Which model server the image holds: VLLM (0.18 or later), TGI (3.3) or SGLang (0.5.20 or
+    later). They differ in how budgets are held: see docs/engines.md.
+    """
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
     """Container image of the model server, for example `vllm/vllm-openai:v0.33.0`."""
     command: Annotated[tuple[Argument, ...], Field(max_length=32, json_schema_extra=atomic())] = ()
-    """Replaces the image's entrypoint; the model and all flags follow it."""
+    """Replaces what starts the engine (the image's entrypoint; for SGLang, `python3 -m
+    sglang.launch_server`); the model and all flags follow it.
+    """
     args: Annotated[tuple[Argument, ...], Field(max_length=64, json_schema_extra=atomic())] = ()
     """More flags for the model server, after those that the operator sets."""
     reasoning_parser: (
         Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] | None
     ) = None
-    """How the engine tells thinking from answering, for example `deepseek_r1` or `qwen3`."""
+    """How the engine tells thinking from answering, for example `deepseek_r1` or `qwen3` (SGLang:
+    `deepseek-r1`); TGI cannot.
+    """
     context_tokens: Annotated[int, Field(ge=16, le=10_000_000)]
-    """Longest prompt plus output of one request (vLLM's --max-model-len)."""
+    """Longest prompt plus output of one request (--max-model-len, --max-total-tokens or
+    --context-length of the engine).
+    """
     max_concurrent_requests: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Seats: requests that one replica runs at once (vLLM's --max-num-seqs). The scaling law
-    reckons with them.
+    """Seats: requests that one replica runs at once (--max-num-seqs, --max-batch-size or
+    --max-running-requests of the engine). The scaling law reckons with them.
     """
     gpus: GpusSpec = GpusSpec()
     """GPUs of one replica."""

@@ -12,9 +12,11 @@ from thinkscale.api.cel import CelRule
 from thinkscale.api.crd import crd, main, schema
 from thinkscale.api.definition import to_yaml
 from thinkscale.api.pool import GPUPoolSpec
-from thinkscale.api.rules import OWNED_FLAGS, RULES
+from thinkscale.api.rules import OWNED_ELSEWHERE, OWNED_FLAGS, RULES
 from thinkscale.api.schema import Schema, node_at
-from thinkscale.api.v1alpha1 import ReasoningServiceSpec
+from thinkscale.api.v1alpha1 import EngineType, ReasoningServiceSpec
+from thinkscale.engines import adapter_for
+from thinkscale.engines.adapter import LaunchPlan
 
 STRUCTURAL_NEVER = {"$ref", "$defs", "title", "const", "uniqueItems", "prefixItems", "nullable"}
 VERSION = crd()["spec"]["versions"][0]
@@ -207,3 +209,25 @@ def test_each_flag_of_the_operator_is_refused_with_what_to_use_instead() -> None
     messages = {rule.message for rule in RULES["spec.engine"]}
     for flag, instead in OWNED_FLAGS.items():
         assert f"must not contain --{flag}: {instead}" in messages
+    for flags, instead in OWNED_ELSEWHERE.items():
+        assert any(
+            message.endswith(f": {instead}") and all(f"--{flag}" in message for flag in flags)
+            for message in messages
+        )
+
+
+@pytest.mark.parametrize("engine", [engine.value for engine in EngineType])
+def test_every_flag_that_an_adapter_writes_is_refused_or_harmless_when_it_comes_twice(
+    engine: str,
+) -> None:
+    plan = LaunchPlan(
+        model="m", revision="r", served_name="s", port=1, context_tokens=9, seats=2, gpus=2,
+        reasoning_parser="p", drain_seconds=5,
+    )  # fmt: skip
+    flags = {
+        argument.partition("=")[0].removeprefix("--")
+        for argument in adapter_for(engine).arguments(plan)
+        if argument.startswith("--")
+    }
+    refused = {*OWNED_FLAGS, *(flag for flags in OWNED_ELSEWHERE for flag in flags)}
+    assert flags - refused <= {"enable-metrics", "enable-strict-thinking"}

@@ -118,5 +118,7 @@ def test_arguments_say_everything_and_end_with_the_users_own() -> None:
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(SpecInvalid, match=r"spec\.engine\.type: Ollama is not one of SGLang, TGI, V"):
+    with pytest.raises(
+        SpecInvalid, match=r"spec\.engine\.type: Ollama is not one of SGLang, TGI, V"
+    ):
         adapter_for("Ollama")
