@@ -52,6 +52,11 @@ class Server:
         """Its processes."""
         return keeper.descendants(self.keeper_pid)
 
+    @property
+    def main_pid(self) -> int:
+        """The one that listens: it was started first."""
+        return self.pids[0]
+
 
 @contextmanager
 def serving(

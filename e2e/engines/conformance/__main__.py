@@ -15,7 +15,14 @@ from pathlib import Path
 from e2e.engines.conformance import cells, traps
 from e2e.engines.conformance.bench import bench
 from e2e.engines.conformance.results import Cell, Run, Trap, machine
-from e2e.engines.conformance.targets import PARSERS, emulated, parser_flags, real_vllm, vllm
+from e2e.engines.conformance.targets import (
+    EMULATED,
+    PARSERS,
+    emulated,
+    parser_flags,
+    real_vllm,
+    vllm,
+)
 from e2e.engines.install import VLLM_VERSION, Engine, install
 from e2e.harness.cache import cache_root
 from e2e.provision.progress import StepError, say
@@ -79,11 +86,13 @@ async def _real(engine: Engine, logs: Path, place: Path) -> list[Cell]:
 
 async def _emulated(logs: Path, place: Path) -> list[Cell]:
     found: list[Cell] = []
-    for parser in PARSERS:
-        target = vllm(parser, is_real=False)
-        name = f"emulated-vllm-{parser or 'none'}"
-        with emulated(name, logs, parser_flags(parser)) as server:
-            async with bench(place / name) as gateway:
+    chosen = {
+        f"vllm-{parser or 'none'}": (vllm(parser, is_real=False), parser_flags(parser))
+        for parser in PARSERS
+    }
+    for name, (target, flags) in {**chosen, **EMULATED}.items():
+        with emulated(name, logs, flags) as server:
+            async with bench(place / f"emulated-{name}") as gateway:
                 await gateway.configure(engine=target.dialect)
                 await gateway.replicas({"emulated": server.url})
                 found += await cells.run(gateway, target)

@@ -46,11 +46,6 @@ async def run(engine: Engine, logs: Path, place: Path) -> list[Trap]:
             ]
 
 
-def _main(server: Server) -> int:
-    """The process that listens: the keeper's first child."""
-    return server.pids[0]
-
-
 async def drained(gateway: Bench, first: Server, second: Server) -> tuple[str, str]:
     """What is under way finishes, and what is new goes elsewhere."""
     await gateway.configure(engine="VLLM", maxTokens=250)
@@ -58,7 +53,7 @@ async def drained(gateway: Bench, first: Server, second: Server) -> tuple[str, s
     kept = asyncio.create_task(gateway.ask(stream=True, **SLOW))
     await gateway.until(lambda s: s["phases"]["thinking"] == 1)
     await gateway.replicas({"first": first.url, "second": second.url})
-    os.kill(_main(first), signal.SIGTERM)
+    os.kill(first.main_pid, signal.SIGTERM)
     await asyncio.sleep(1.0)
     direct = await gateway.ask(stream=True, url=first.url, max_tokens=3)
     replies = [await gateway.ask(stream=True, max_tokens=3) for _ in range(3)]
@@ -81,7 +76,7 @@ async def killed(gateway: Bench, second: Server, third: Server) -> tuple[str, st
     await gateway.until(lambda s: s["thinkingAges"] and s["phases"]["thinking"] == 1)
     await asyncio.sleep(0.5)
     await gateway.replicas({"second": second.url, "third": third.url})
-    os.kill(_main(second), signal.SIGKILL)
+    os.kill(second.main_pid, signal.SIGKILL)
     reply = await running
     await gateway.replicas({"third": third.url})  # a tokenizer that answers
     assert reply.error is None, f"{reply.error}"
@@ -104,7 +99,7 @@ async def terminated(gateway: Bench, third: Server) -> tuple[str, str]:
     asked = [asyncio.create_task(gateway.ask(stream=True, **SLOW)) for _ in range(STREAMS)]
     direct = asyncio.create_task(gateway.ask(stream=True, url=third.url, **SLOW))
     await gateway.until(lambda s: s["phases"]["thinking"] == STREAMS)
-    os.kill(_main(third), signal.SIGTERM)
+    os.kill(third.main_pid, signal.SIGTERM)
     begun = time.monotonic()
     replies = await asyncio.wait_for(asyncio.gather(*asked), 60)
     took = time.monotonic() - begun

@@ -48,6 +48,40 @@ def vllm(parser: str, *, is_real: bool) -> Target:
     )
 
 
+TGI: Final = Target(
+    engine="TGI 3.3",
+    dialect="TGI",
+    is_real=False,
+    output="tags in the text",
+    slow={PLAN: {"thinking_tokens": 400, "answer_tokens": 10}},
+    quick={PLAN: {"thinking_tokens": 15, "answer_tokens": 10}},
+    impossible={"maximum, by the engine alone": "TGI has no thinking budget"},
+)
+SGLANG_STRICT: Final = replace(
+    TGI, engine="SGLang 0.5", dialect="SGLang", output="parser, strict thinking", impossible={}
+)
+SGLANG: Final = replace(
+    SGLANG_STRICT,
+    output="parser",
+    impossible={
+        "maximum, by the engine alone": "SGLang ignores a thinking budget in silence without "
+        "--enable-strict-thinking; the gateway notices it and says `observed`"
+    },
+)
+EMULATED: Final[Mapping[str, tuple[Target, Sequence[str]]]] = {
+    "tgi": (TGI, ["--dialect", "tgi"]),
+    "sglang": (SGLANG, ["--dialect", "sglang", "--reasoning-parser", "deepseek-r1"]),
+    "sglang-strict": (
+        SGLANG_STRICT,
+        [
+            *("--dialect", "sglang", "--reasoning-parser", "deepseek-r1"),
+            "--enable-strict-thinking",
+        ],
+    ),
+}
+"""Engines that do not run here, and the emulator's flags for them."""
+
+
 def _planned(thinking: int) -> dict[str, dict[str, int]]:
     return {PLAN: {"thinking_tokens": thinking, "answer_tokens": 10}}
 

@@ -405,7 +405,7 @@ class Exchange:
             if not self._request.wants_usage:
                 return b""
             if self._tells_reasoning(usage):
-                return self._clean(raw)
+                return raw if self._request.wants_ids else without_ids(raw)
             payload = orjson.loads(raw[6:])
             payload["usage"] = {
                 **usage,

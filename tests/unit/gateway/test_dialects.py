@@ -106,6 +106,14 @@ async def test_where_no_budget_bites_the_client_gets_what_the_engine_said(
     )
 
 
+@pytest.mark.parametrize("engine", ["a", "d", "f"])
+async def test_the_usage_comes_where_nobody_has_thought_too(setup: Any, engine: str) -> None:
+    await arrange(setup, engine, maxTokens=500)
+    answer = await setup.stream(**chat(20, 6, reasoning_effort="none"))
+    assert phases(answer) == ([], answer.content.split())
+    assert answer.usage["completion_tokens"] > 6
+
+
 @pytest.mark.parametrize("engine", FORCED)
 @pytest.mark.parametrize("budget", [0, 1, 23])
 async def test_a_thought_is_cut_exactly_at_its_budget_and_the_answer_still_comes(
