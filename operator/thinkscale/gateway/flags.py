@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str] | None) -> Options:
     """The options; exits with 2 on a mistake."""
-    parser = _parser()
+    parser = command_line()
     given = parser.parse_args(argv)
     listen = given.host, given.port
     if given.listen is not None:
@@ -76,7 +76,8 @@ def parse(argv: Sequence[str] | None) -> Options:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """All flags."""
     parser = _Parser(
         prog="thinkscale gateway",
         description="The gateway in front of the replicas of one reasoning model.",

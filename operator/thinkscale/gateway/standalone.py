@@ -63,15 +63,26 @@ class UpstreamSource:
             if not config.model:
                 config = config.model_copy(update=named(await self._ask_model(session)))
             sink.configure(config)
-            known: list[Replica] = []
-            while True:
-                probes = (self._probe(session, server, config.model) for server in self._servers)
-                await asyncio.gather(*probes)
-                replicas = [server.replica() for server in self._servers]
-                if replicas != known:
-                    known = replicas
-                    sink.locate(replicas)
-                await asyncio.sleep(PROBE_SECONDS)
+            probes = (self._probe(session, server, config.model) for server in self._servers)
+            await asyncio.gather(*probes)
+            sink.locate(self._fleet())
+            async with asyncio.TaskGroup() as group:
+                for server in self._servers:
+                    group.create_task(self._follow(session, server, config.model, sink))
+
+    async def _follow(
+        self, session: aiohttp.ClientSession, server: _Server, model: str, sink: Sink
+    ) -> None:
+        """Probe one server for ever; one that is silent does not hold up the others."""
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            before = server.ready
+            await self._probe(session, server, model)
+            if server.ready != before:
+                sink.locate(self._fleet())
+
+    def _fleet(self) -> list[Replica]:
+        return [server.replica() for server in self._servers]
 
     async def _ask_model(self, session: aiohttp.ClientSession) -> str:
         """The model of the first server, in the flags' order, that tells one."""

@@ -3,6 +3,7 @@ them with the resource's limits.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 
 from thinkscale.engines.dialect import Route
 from thinkscale.gateway.request import BadRequest, ClientRequest, parse
-from thinkscale.gateway.wish import EFFORTS, Grant, GrantedBy, Wish, grant
+from thinkscale.gateway.wish import (
+    BUDGET_FIELDS,
+    EFFORTS,
+    TEMPLATE_SWITCHES,
+    Grant,
+    GrantedBy,
+    Wish,
+    grant,
+)
 from thinkscale.model.gateway_config import GatewayConfig, TierConfig
 
 QUICK = TierConfig(name="quick", efforts=("minimal", "low"), max_tokens=200)
@@ -203,3 +212,9 @@ def test_a_budget_is_the_least_of_all_limits_and_never_under_the_minimum(
     assert made.limit == (max(least, min(limits)) if limits else None)
     assert made.minimum == least
     assert made.tier == (chosen[0].name if chosen else "")
+
+
+def test_every_spelling_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text()
+    words = (*BUDGET_FIELDS, *TEMPLATE_SWITCHES, *EFFORTS, *GrantedBy)
+    assert [word for word in words if f"`{word}`" not in page] == []

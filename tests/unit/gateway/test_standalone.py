@@ -4,18 +4,22 @@ and go, and mistakes get one line.
 
 import asyncio
 import json
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from thinkscale.gateway import standalone
-from thinkscale.gateway.flags import parse
+from thinkscale.gateway.flags import command_line, parse
 from thinkscale.gateway.main import main
 from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.standalone import UpstreamSource
@@ -166,34 +170,60 @@ async def test_a_server_of_another_model_is_never_ready(
     running.cancel()
 
 
-async def test_a_slow_server_is_given_three_probes_and_a_whole_one_is_back_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(standalone, "PROBE_SECONDS", 0.01)
-    health, asked = [200], [0]
+@asynccontextmanager
+async def server(health: list[int], asked: list[int]) -> AsyncIterator[str]:
+    """A model server whose health is what the list says; 0: it never answers."""
 
     async def answer(_: web.Request) -> web.Response:
         asked[0] += 1
+        if health[0] == 0:
+            await asyncio.sleep(60)
         return web.Response(status=health[0])
 
     app = web.Application()
     app.router.add_get("/health", answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    told = Told()
-    config = GatewayConfig(service="local/m", model="m", seats_per_replica=1)
-    running = asyncio.create_task(UpstreamSource(config, [url], health_path="/health").run(told))
-    await until(lambda: told.ready == [True])
-    health[0], before = 503, asked[0]
-    await until(lambda: told.ready == [False])
-    assert asked[0] - before >= standalone.PATIENCE
-    health[0] = 200
-    await until(lambda: told.ready == [True])
-    running.cancel()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
+
+
+async def test_a_slow_server_is_given_three_probes_and_a_whole_one_is_back_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standalone, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(standalone, "PROBE_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    (health, asked), told = ([200], [0]), Told()
+    config = GatewayConfig(service="local/m", model="m", seats_per_replica=1)
+    async with server(health, asked) as url:
+        source = UpstreamSource(config, [url], health_path="/health")
+        running = asyncio.create_task(source.run(told))
+        await until(lambda: told.ready == [True])
+        for trouble in (503, 0):
+            health[0], before = trouble, asked[0]
+            await until(lambda: told.ready == [False])
+            assert asked[0] - before >= standalone.PATIENCE
+            health[0] = 200
+            await until(lambda: told.ready == [True])
+        running.cancel()
+
+
+async def test_a_silent_server_does_not_hold_up_what_is_known_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standalone, "PROBE_SECONDS", 0.01)
+    silent, other, told = [200], [200], Told()
+    config = GatewayConfig(service="local/m", model="m", seats_per_replica=1)
+    async with server(silent, [0]) as first, server(other, [0]) as second:
+        source = UpstreamSource(config, [first, second], health_path="/health")
+        running = asyncio.create_task(source.run(told))
+        await until(lambda: told.ready == [True, True])
+        silent[0], other[0] = 0, 503
+        began = time.monotonic()
+        await until(lambda: told.ready == [True, False])
+        assert time.monotonic() - began < 1.5
+        running.cancel()
 
 
 async def test_a_model_that_no_server_tells_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -286,3 +316,11 @@ def test_a_port_that_is_taken_gets_one_line(pair: Any, capfd: pytest.CaptureFixt
     assert main([*AT, "--listen", address]) == 1
     line = capfd.readouterr().err.splitlines()[-1]
     assert line == f"thinkscale gateway: cannot listen on {address}: Address already in use"
+
+
+def test_every_flag_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text()
+    actions = command_line()._actions
+    flags = [flag for action in actions for flag in action.option_strings if flag[:2] == "--"]
+    assert len(flags) > 20
+    assert [flag for flag in flags if flag not in page] == ["--help"]
