@@ -9,6 +9,7 @@ import pytest
 from thinkscale.api import names
 from thinkscale.api.v1alpha1 import Effort, ReasoningService
 from thinkscale.errors import SpecInvalid
+from thinkscale.gateway.flags import command_line
 from thinkscale.gateway.wish import EFFORTS
 from thinkscale.model.gateway_config import TierConfig
 from thinkscale.model.intent import Mode
@@ -301,3 +302,14 @@ def test_a_gateway_without_keys_mounts_nothing() -> None:
     assert "volumes" not in pod
     assert "volumeMounts" not in pod["containers"][0]
     assert not any("api-keys" in argument for argument in pod["containers"][0]["args"])
+
+
+@pytest.mark.parametrize("gateway", [{}, {"auth": {"apiKeysSecretRef": {"name": "clients"}}}])
+def test_a_gateway_understands_the_flags_that_it_is_started_with(gateway: dict[str, Any]) -> None:
+    made = gateway_objects(service(gateway=gateway), IMAGE)
+    (deployment,) = [o for o in made if o["kind"] == "Deployment"]
+    command, *flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    given = command_line().parse_args(flags)
+    assert (command, given.namespace, given.service) == ("gateway", "ns", "r1")
+    assert (given.port, given.admin_port) == (names.GATEWAY_PORT, names.GATEWAY_ADMIN_PORT)
+    assert (given.api_keys_dir is not None) == bool(gateway)
