@@ -50,6 +50,8 @@ class Tags:
     """The chat template opens the thought, as far as the engine could tell; only asked where it
     shows no ids of a prompt.
     """
+    renders: bool = True
+    """The engine tells how a chat is rendered; only asked where it shows no ids."""
     parses: bool = False
     """The engine takes the tags out of a chat's text; only asked where it shows no ids."""
 
@@ -180,6 +182,9 @@ class IdReader:
 
 class Dialect(Protocol):
     """What differs between engines, for one request."""
+
+    has_native_budget: bool
+    """False: none is ever sent to it."""
 
     def first_body(
         self,

@@ -116,6 +116,7 @@ class SglangRequests(VllmRequests):
             context_tokens=_longest(models),
             parses=bool(parser),
             template_opens=bool(tags.opens(self.ids(rendered))),
+            renders=bool(self.ids(rendered)),
         )
 
     def spell_question(self, ids: Sequence[int], *, model: str) -> Question | None:
@@ -146,6 +147,8 @@ class SglangReader(TextReader):
         thinks = template.get("enable_thinking") is not False
         self._parses = tags.parses and body.get("separate_reasoning") is not False
         self._in_prompt = tags.template_opens and thinks
+        if not tags.renders:  # an older release: a chat cannot be gone on with
+            tags = replace(tags, closing_ids=(), nudge_ids=())
         super().__init__(tags, opened=self._in_prompt and not self._parses)
         self._body = body
         self._counted = 0
@@ -155,7 +158,7 @@ class SglangReader(TextReader):
     def read(self, payload: Mapping[str, Any]) -> Chunk:
         """As many tokens as the running usage has grown by."""
         chunk = _read_completion(payload)
-        if chunk.error is not None or not chunk.choices:
+        if chunk.error is not None or not chunk.choices or chunk.index:
             return chunk
         self._begin(chunk)
         if chunk.token_ids is not None:  # of a later stage, a completion

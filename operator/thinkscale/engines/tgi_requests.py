@@ -53,6 +53,8 @@ _OVERLOADED: Final = "Model is overloaded"
 class TgiRequests:
     """`Dialect` of TGI."""
 
+    has_native_budget: bool = False
+
     def first_body(
         self,
         body: Mapping[str, Any],
@@ -137,7 +139,7 @@ class TgiRequests:
         context = info.get("max_total_tokens") if isinstance(info, dict) else None
         if not isinstance(rendered, dict):
             return Tags()  # without a rendered chat there is nothing to go on behind
-        prompt = str(rendered.get("templated_text", ""))
+        prompt = str(rendered.get("templated_text"))
         return replace(
             tag_tokens([self.ids(answer) for answer in texts]),
             context_tokens=context if isinstance(context, int) else None,

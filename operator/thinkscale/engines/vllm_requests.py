@@ -56,6 +56,8 @@ _REWRITTEN_FIELDS: Final = frozenset(
 class VllmRequests:
     """`Dialect` of vLLM."""
 
+    has_native_budget: bool = True
+
     def first_body(
         self,
         body: Mapping[str, Any],

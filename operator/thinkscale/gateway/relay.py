@@ -35,6 +35,7 @@ from thinkscale.gateway.shape import error_body
 from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.sse import SseEvent
 from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
+from thinkscale.gateway.verify import Standing
 from thinkscale.gateway.whole_answer import WholeAnswer, read_answer
 from thinkscale.gateway.witness import Witness
 from thinkscale.model.cutting import Thought
@@ -214,13 +215,13 @@ class Relay:
         tags = Tags()
         if self._request.streamable:
             tags = await self._upstream.tags(replica, self._dialect, self._config.model)
-        plan = self._plan(replica, tags)
+        reader = self._dialect.reader(self._request.route, self._request.body, tags)
+        plan = self._plan(replica, reader.tags)
         self._budget = plan.machine()
         if plan.native is not None:
             self._witness.sends(replica.name)
         if not self._request.streamable:
             return
-        reader = self._dialect.reader(self._request.route, self._request.body, tags)
         self._client.expect(tags, opened=reader.opened)
         self.exchange = Exchange(
             self._request,
@@ -237,7 +238,9 @@ class Relay:
             self._request,
             self._config,
             tags,
-            standing=self._witness.standing(replica.name),
+            standing=self._witness.standing(replica.name)
+            if self._dialect.has_native_budget
+            else Standing.ABSENT,
         )
         self._native, self._most_tokens = plan.native, plan.most_tokens
         self.flight.limit = plan.limit

@@ -156,7 +156,26 @@ def test_what_an_engine_cannot_tell_leaves_nothing_to_go_on_behind() -> None:
     for name in ("TGI", "SGLang", "VLLM"):
         dialect = DIALECTS[name]
         silence = [None] * len(dialect.tag_questions("m"))
-        assert dialect.tags(silence) == Tags()
+        tags = dialect.tags(silence)
+        assert not (tags.closing_ids)
+        assert not (tags.nudge_ids)
+        assert not (tags.template_opens)
+
+
+def test_a_chat_that_cannot_be_rendered_cannot_be_gone_on_with() -> None:
+    dialect = DIALECTS["SGLang"]
+    tokens = {"tokens": [5]}
+    tags = dialect.tags([tokens, tokens, tokens, tokens, None, None, None])
+    assert dialect.reader(Route.COMPLETIONS, {"prompt": "x"}, tags).tags.closing_ids == (5,)
+    assert dialect.reader(Route.CHAT, CHAT, tags).tags.closing_ids == ()
+
+
+def test_only_the_first_choice_of_several_is_counted() -> None:
+    reader = SglangReader(CHAT, TAGS)
+    second = sglang_chunk(thinking="so", told=5)
+    second["choices"][0]["index"] = 1
+    assert reader.read(second).token_ids is None
+    assert len(reader.read(sglang_chunk(thinking="so", told=1)).token_ids or ()) == 1
 
 
 def test_a_native_budget_is_spelled_as_each_engine_reads_it() -> None:

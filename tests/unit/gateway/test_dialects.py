@@ -212,6 +212,19 @@ async def test_tgi_goes_beyond_a_maximum_above_its_rounds_and_the_gateway_does_n
     assert '"completion_tokens":1048' in raw  # to its natural end, below 2,048
 
 
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+async def test_what_tgi_can_neither_hold_nor_go_on_with_is_only_observed(setup: Any) -> None:
+    await arrange(setup, "b", maxTokens=10)
+    before = (await setup.signals())["budget"]["violated"]
+    answer = await setup.stream(**chat(30, 4, tools=TOOLS))
+    assert answer.headers["x-thinkscale-budget"] == "observed"
+    assert answer.done
+    await setup.stream(**chat(30, 4))
+    assert (await setup.signals())["budget"]["violated"] == before  # it was never asked to
+
+
 async def test_sglang_keeps_its_native_budget_only_where_it_was_told_to(setup: Any) -> None:
     await arrange(setup, "g", maxTokens=20)
     before = (await setup.signals())["budget"]
