@@ -1,0 +1,50 @@
+"""One command in front of one TGI or SGLang, without a cluster."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.unit.gateway.conftest import Emulator, Process, free_port, wait_for
+from tests.unit.gateway.test_dialects import chat
+
+FLAGS = {
+    "tgi": ["--dialect", "tgi"],
+    "sglang": ["--dialect", "sglang", "--reasoning-parser", "deepseek-r1", "--enable-metrics"],
+}
+
+
+@pytest.fixture(params=list(FLAGS))
+def url(request: Any) -> Iterator[str]:
+    emulator = Emulator(*FLAGS[request.param])
+    port, admin = free_port(), free_port()
+    gateway = Process(
+        "gateway", "--engine", request.param, "--upstream", emulator.url, "--budget-max", "10",
+        "--listen", f"127.0.0.1:{port}", "--admin-port", str(admin),
+    )  # fmt: skip
+    try:
+        wait_for(emulator.url + "/health")
+        wait_for(f"http://127.0.0.1:{admin}/readyz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        gateway.stop()
+        emulator.stop()
+
+
+async def test_a_budget_is_forced_in_front_of_an_engine_that_has_none(url: str) -> None:
+    body = chat(100, 5, stream=False, stream_options=None)
+    async with aiohttp.ClientSession() as session:
+        for _ in range(50):  # until the upstream was found well
+            async with session.post(url + "/v1/chat/completions", json=body) as response:
+                text = await response.text()
+            if response.status == 200:
+                break
+            await asyncio.sleep(0.1)
+    answer = json.loads(text)
+    assert response.headers["x-thinkscale-budget"] == "forced"
+    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 10
+    message = answer["choices"][0]["message"]
+    assert len(message["content"].rpartition("</think>")[2].split()) == 5
