@@ -19,6 +19,7 @@ from aiohttp import web
 
 from thinkscale.engines.dialect import Dialect, Prompt, Route, Tags
 from thinkscale.engines.text_reader import TextReader
+from thinkscale.gateway.booking import Booking
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.events import Broken, EventReader, whole
@@ -27,7 +28,6 @@ from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.plan import BudgetPlan, plan_budget
-from thinkscale.gateway.prompt_size import size_of
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.retry import Loss, Retry
 from thinkscale.gateway.routing import QueueFull, Replica
@@ -36,7 +36,7 @@ from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.sse import SseEvent
 from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
 from thinkscale.gateway.verify import Standing
-from thinkscale.gateway.whole_answer import WholeAnswer, read_answer
+from thinkscale.gateway.whole_answer import read_answer
 from thinkscale.gateway.witness import Witness
 from thinkscale.model.cutting import Thought
 from thinkscale.model.gateway_config import GatewayConfig
@@ -66,8 +66,8 @@ class Relay:
     ) -> None:
         """`headers`: the client's own that go on to the engine."""
         self.outcome = Outcome.FAILED
-        self._size = size_of(request.body)
-        self.flight: Flight = gateway.arrive(self._size)
+        self._booking = Booking(gateway, request.body)
+        self.flight: Flight = self._booking.flight
         self.exchange: Exchange | None = None
         self._gateway = gateway
         self._upstream = upstream
@@ -86,13 +86,10 @@ class Relay:
         self._native: int | None = None
         self._most_tokens: int | None = None
         self._told: dict[str, str] = {}
-        self._applied = False
-        self._thought_over = False
         self._lowered = False
         self._sent = False
         self._silent = False
         self._retry = Retry(patience.connect)
-        self._well = False
         self._resumes = 0
 
     async def run(self) -> web.StreamResponse:
@@ -111,8 +108,7 @@ class Relay:
             )
         finally:
             self._witness.release()
-            self._gateway.ledger.end(self.flight, self.outcome, self._gateway.clock())
-            self._gateway.touch()
+            self._booking.end(self.outcome)
         return response
 
     def tick(self, now: float) -> None:
@@ -124,12 +120,12 @@ class Relay:
     def closable_thought(self) -> "Thought[Relay] | None":
         """The open thought, if load may close it and has not done so yet."""
         exchange, replica, budget = self.exchange, self.flight.replica, self._budget
-        is_open = exchange is not None and exchange.began and not self._thought_over
+        is_open = exchange is not None and exchange.began and not self._booking.thought_over
         if replica is None or not is_open or self._lowered or not budget.closable:
             return None
         if budget.thinking < self._request.grant.floor:
             return None
-        return Thought(self, replica, budget.thinking)
+        return Thought(self, replica, budget.thinking, self.flight.tier)
 
     def close_thought(self, limit: int) -> None:
         """Load closes the thought at its next token; the answer follows."""
@@ -153,7 +149,7 @@ class Relay:
                     self._gateway.leave(self.flight, replica.name)
                     return await self._fail(self._why(error))
                 self._gateway.away(self.flight, replica.name, goes_on=self._retry.goes_on)
-                self._well = False
+                self._booking.moved()
                 replica = await self._gateway.place(self.flight, again=True)
                 continue
             except BaseException:
@@ -243,11 +239,8 @@ class Relay:
             else Standing.ABSENT,
         )
         self._native, self._most_tokens = plan.native, plan.most_tokens
-        self.flight.limit = plan.limit
         self._told = plan.headers()
-        if not self._applied and plan.limit is not None:
-            self._applied = True
-            self._gateway.ledger.budget.applied += 1
+        self._booking.planned(plan.limit)
         return plan
 
     async def _open(self, replica: Replica) -> aiohttp.ClientResponse:
@@ -343,33 +336,12 @@ class Relay:
             await self._client.send(data)
 
     def _report(self) -> None:
-        """Tell the books what has come."""
-        exchange, ledger = self.exchange, self._gateway.ledger
+        """Tell what has come."""
+        exchange = self.exchange
         assert exchange is not None
-        account = exchange.account
-        if exchange.began and not self._well and exchange.trouble is None:
-            self._well = True
-            self._gateway.succeeded(self.flight.replica or "")
         self._watch()
-        if account.prompt and not self.flight.prompt_told:
-            self._gateway.prompt_told(self.flight, self._size, account.prompt)
-        ledger.progress(
-            self.flight,
-            thinking=account.thinking,
-            answer=account.answer,
-            began=exchange.began,
-            answered=exchange.answered,
-            now=self._gateway.clock(),
-        )
-        budget = self._budget
-        self._witness.look(budget)
-        if not self._thought_over and (budget.cut or budget.ended or exchange.answered):
-            self._thought_over = True
-            ledger.think_ended(self.flight, natural=not budget.cut, by_load=budget.cut_by_load)
-            ledger.budget.cut += budget.cut
-            ledger.budget.cut_by_load += budget.cut_by_load
-            ledger.budget.withheld_tokens += budget.withheld_tokens
-        self._gateway.touch()
+        self._witness.look(self._budget)
+        self._booking.progress(exchange, self._budget)
 
     async def _next_stage(
         self, response: aiohttp.ClientResponse, replica: Replica
@@ -487,26 +459,13 @@ class Relay:
         told = read_answer(answer)
         if told is None:
             raise Broken("the model server's answer is garbled")
-        self._book_whole(told)
-        self._gateway.succeeded(replica.name)
+        self._witness.conclude(self._budget, told.thinking_of_one)
+        self._booking.whole(told)
         self.outcome = Outcome.COMPLETED
         return web.Response(
             body=answer,
             content_type="application/json",
             headers=self._answer_headers(replica),
-        )
-
-    def _book_whole(self, told: WholeAnswer) -> None:
-        if told.prompt:
-            self._gateway.prompt_told(self.flight, self._size, told.prompt)
-        self._witness.conclude(self._budget, told.thinking_of_one)
-        self._gateway.ledger.progress(
-            self.flight,
-            thinking=told.thinking,
-            answer=told.answer,
-            began=True,
-            answered=True,
-            now=self._gateway.clock(),
         )
 
     def _close(self) -> None:
