@@ -20,13 +20,21 @@ import pytest
 PLAN = "x_test_plan"
 
 
+GIVEN: set[int] = set()
+"""Ports that a process may not have taken yet: on a busy machine the system gives them twice."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
-def wait_for(url: str, within: float = 15.0) -> None:
+def wait_for(url: str, within: float = 30.0) -> None:
     deadline = time.monotonic() + within
     while True:
         try:
@@ -99,7 +107,7 @@ class Alone(Process):
         replicas = json.loads(self.page("/signals"))["replicas"]
         return {name: replica["ready"] for name, replica in replicas.items()}
 
-    def until(self, check: Callable[[], bool], within: float = 8.0) -> None:
+    def until(self, check: Callable[[], bool], within: float = 20.0) -> None:
         deadline = time.monotonic() + within
         while not check():
             assert time.monotonic() < deadline, self.log

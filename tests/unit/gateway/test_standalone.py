@@ -139,7 +139,7 @@ def test_a_server_that_comes_is_used_and_one_that_goes_is_not(pair: Any, engines
     late = engines(port=port)
     gateway.until(lambda: gateway.ready()[second])
     late.stop()
-    gateway.until(lambda: not gateway.ready()[second], 4)
+    gateway.until(lambda: not gateway.ready()[second], 6)
     assert thought(ask(gateway, 5, 5)[1]) == 5
     assert gateway.log.count(f"Not ready url=http://{second}") == 2  # before it came, and after
 
