@@ -104,7 +104,7 @@ class TgiReplies:
             reason = _reason(last, eos="stop")
             return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
         return {
-            "finish_reason": _reason(last),
+            "finish_reason": _reason(last, eos="stop"),
             "index": choice.index,
             "logprobs": None,
             "text": text,

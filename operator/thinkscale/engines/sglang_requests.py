@@ -152,6 +152,7 @@ class SglangReader(TextReader):
         super().__init__(tags, opened=self._in_prompt and not self._parses)
         self._body = body
         self._counted = 0
+        self._thought = 0
         self._thinks: bool | None = None
         """None: no text yet."""
 
@@ -166,27 +167,36 @@ class SglangReader(TextReader):
             return chunk
         text = chunk.thinking + chunk.text
         if text:
-            told = (chunk.usage or {}).get("completion_tokens") or 0
-            ids = self._with_tags(chunk, text, max(1, told - self._counted))
-            self._counted += len(ids)
-            chunk.token_ids = ids
+            chunk.token_ids = self._counted_text(chunk, text)
         else:
             natural = chunk.finish_reason == "stop" and chunk.stop_reason is None
             chunk.token_ids = self.handles("", 1) if natural else ()
         return chunk
 
-    def _with_tags(self, chunk: Chunk, text: str, tokens: int) -> tuple[int, ...]:
+    def _counted_text(self, chunk: Chunk, text: str) -> tuple[int, ...]:
+        """Of a step with a thought's end and the answer's begin two chunks tell the same sum: what
+        of it was thought is told apart.
+        """
+        usage = chunk.usage or {}
+        tag = self._hidden_tag(chunk)
+        tokens = (usage.get("completion_tokens") or 0) - self._counted - len(tag)
+        if chunk.thinking and usage.get("reasoning_tokens"):
+            tokens = min(tokens, usage["reasoning_tokens"] - self._thought)
+        ids = self.handles(text, max(1, tokens))
+        self._counted += len(tag) + len(ids)
+        self._thought += len(ids) if chunk.thinking else 0
+        return (*tag, *ids)
+
+    def _hidden_tag(self, chunk: Chunk) -> tuple[int, ...]:
+        """The tag that the parser took out before this text, if it did."""
+        before, thinks = self._thinks, bool(chunk.thinking)
+        self._thinks = thinks
         if not self._parses:
-            return self.handles(text, tokens)
-        before, self._thinks = self._thinks, bool(chunk.thinking)
-        tag: int | None = None
-        if self._thinks and before is None and not self._in_prompt:
-            tag = OPEN
-        elif not self._thinks and (before or (before is None and self._in_prompt)):
-            tag = CLOSE
-        if tag is None:
-            return self.handles(text, tokens)
-        return (tag, *self.handles(text, max(1, tokens - 1)))
+            return ()
+        if thinks:
+            return (OPEN,) if before is None and not self._in_prompt else ()
+        closed = before or (before is None and self._in_prompt)
+        return (CLOSE,) if closed else ()
 
     def prompt_questions(self, said: Sequence[int], model: str) -> tuple[Question, ...]:
         """How the chat is rendered, and how what was said is tokenized."""

@@ -135,7 +135,7 @@ class Exchange:
         if data is None:
             return event.raw
         if data == DONE:
-            return self._end()
+            return self._feed_end()
         try:
             payload = orjson.loads(data)
             chunk = self.reader.read(payload)
@@ -145,6 +145,13 @@ class Exchange:
         if chunk.error is not None:
             return self._feed_error(chunk.error, event.raw)
         return self._feed_chunk(chunk, event.raw)
+
+    def _feed_end(self) -> bytes:
+        """Some TGIs swallow an error of a chat, and end it as if all were well."""
+        if self.reader.own_ids or self.finish_reason or self.error:
+            return self._end()
+        self.trouble = Trouble(why="the model server ended the stream without a word", raw=b"")
+        return b""
 
     def _feed_error(self, error: Mapping[str, Any], raw: bytes) -> bytes:
         if not self.reader.own_ids:  # the shape was another one

@@ -112,6 +112,14 @@ def test_sglangs_running_usage_counts_what_its_parser_hides() -> None:
     assert reader.text([handle for each in ids for handle in each]) == "so it is</think>yes"
 
 
+def test_a_step_that_ends_the_thought_and_begins_the_answer_is_told_apart() -> None:
+    reader = SglangReader(CHAT, TAGS)
+    both = sglang_chunk(thinking="so it is", told=5)
+    both["usage"]["reasoning_tokens"] = 3
+    assert len(reader.read(both).token_ids or ()) == 3
+    assert len(reader.read(sglang_chunk(text="yes", told=5)).token_ids or ()) == 2
+
+
 def test_a_thought_that_the_model_opened_itself_has_its_tag_back() -> None:
     reader = SglangReader(CHAT, Tags(open_id=7, close_id=8, parses=True))
     ids = reader.read(sglang_chunk(thinking="so", told=2)).token_ids or ()

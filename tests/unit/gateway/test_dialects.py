@@ -104,6 +104,9 @@ async def test_where_no_budget_bites_the_client_gets_what_the_engine_said(
     assert without_identity(through.raw.decode()) == without_identity(
         await direct(setup, engine, path, plain)
     )
+    if route == "chat":
+        thought = through.usage["completion_tokens_details"]["reasoning_tokens"]
+        assert thought == 20 + OWN_NEWLINE.get(engine, 0)
 
 
 @pytest.mark.parametrize("engine", ["a", "d", "f"])

@@ -6,6 +6,13 @@ from typing import Any
 import pytest
 
 from tests.unit.gateway.test_dialects import chat, phases
+from thinkscale.engines import DIALECTS
+from thinkscale.engines.dialect import Route, Tags
+from thinkscale.gateway.budget import BudgetMachine
+from thinkscale.gateway.exchange import Exchange
+from thinkscale.gateway.request import parse
+from thinkscale.gateway.sse import SseEvent
+from thinkscale.model.gateway_config import GatewayConfig
 
 SGLANG = ["--dialect", "sglang", "--reasoning-parser", "deepseek-r1", "--enable-metrics"]
 ENGINES = {
@@ -50,6 +57,25 @@ async def test_a_full_tgi_says_so_inside_http_200_and_the_client_hears_a_503(set
         refused = await setup.post(**chat(5, 5, stream=False, stream_options=None))
     assert refused.status == 503
     assert refused.events[0]["error"]["message"] == "Model is overloaded"
+
+
+def test_a_stream_that_ends_without_a_word_is_no_answer() -> None:
+    """An older TGI swallows the error of a chat."""
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    config = GatewayConfig(service="ns/x", model="tiny", seats_per_replica=1, engine="TGI")
+    request = parse(Route.CHAT, json.dumps(body).encode(), config)
+    exchange = Exchange(
+        request,
+        BudgetMachine(limit=None),
+        Tags(),
+        model="tiny",
+        stops_when_exhausted=False,
+        keeps_ids=True,
+        reader=DIALECTS["TGI"].reader(Route.CHAT, body, Tags()),
+    )
+    assert exchange.feed(SseEvent(b"data: [DONE]\n\n", b"[DONE]")) == b""
+    assert exchange.trouble is not None
+    assert not exchange.done
 
 
 def _events(text: str) -> list[dict[str, Any]]:
