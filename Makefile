@@ -7,7 +7,7 @@ ALONE := e2e/test_harness_leaves_nothing.py e2e/test_headline.py
 LONGEST := e2e/test_operator_killed.py e2e/test_story_existing_cluster.py
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
-.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e test-engines demo headline engine fidelity image clean clean-cache
+.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo image clean clean-cache
 
 install:            ## everything that tests and demo need (first time: minutes; then seconds)
 	scripts/install
@@ -24,7 +24,7 @@ lint: venv
 types: venv
 	.venv/bin/mypy
 	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision -p e2e.story \
-	  -p e2e.engines -p e2e.fidelity
+	  -p e2e.engines -p e2e.fidelity -p e2e.sweep
 
 contracts: venv
 	.venv/bin/lint-imports --no-logo
@@ -58,6 +58,9 @@ test-engines: engine   ## the gateway on a real vLLM, cell by cell, ten minutes;
 fidelity: engine    ## the simulator against it, half an hour; JSON=FILE, PLOT=FILE, REPEAT=N
 	.venv/bin/python -m e2e.fidelity $(if $(JSON),--json $(JSON)) $(if $(PLOT),--plot $(PLOT)) \
 	  $(if $(REPEAT),--repeat $(REPEAT))
+
+sweep-demo: engine  ## what thinking buys, on a real vLLM, in a quarter of an hour; JSON=FILE
+	.venv/bin/python -m e2e.sweep $(if $(JSON),--json $(JSON))
 
 image: install      ## the product's image as a docker-archive; prints its path
 	@.venv/bin/python -c 'from e2e.harness import images; print(images.product_archive())'

@@ -111,9 +111,10 @@ class Runner:
                 return
             if call is None or not await self._call(row, call):
                 break
-            self._watch(self._plan.answers(row, sample, known))
-        for answered in self._plan.answers(row, sample, known):
-            await self._judge(row, answered)
+            answers = self._plan.answers(row, sample, known)
+            self._watch(answers)
+            for answered in answers:
+                await self._judge(row, answered)
 
     async def _judge(self, row: Row, answered: Answered) -> None:
         try:
