@@ -24,7 +24,7 @@ from thinkscale.fleet.profile import Profile
 
 SERVED_NAME = "tiny"
 HOST = "127.0.0.1"
-READY_SECONDS = 180.0
+READY_SECONDS = 600.0
 POLL_SECONDS = 0.25
 WORKER = "VLLM::Worker"
 TAIL_LINES = 30

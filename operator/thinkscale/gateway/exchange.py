@@ -430,8 +430,11 @@ class Exchange:
         return bool(told) or not self.account.thinking or self.account.basis is not Basis.IDS
 
     def end(self) -> bytes:
-        """The engine finished and left out the end mark."""
-        return self._end()
+        """The engine finished and left out the end mark, or that was lost."""
+        usage = b""
+        if self._stage == 0 and self._usage is None and self._request.wants_usage:
+            usage = self._shape.usage(self._told_usage())
+        return usage + self._end()
 
     def concede(self) -> bytes:
         """Nobody can go on: the engine's own words, if they are of use."""

@@ -308,7 +308,7 @@ class Relay:
         exchange, reader = self.exchange, EventReader(response)
         assert exchange is not None
         self._reader = reader
-        while (events := await reader.read()) is not None:
+        while (events := await self._read(reader, exchange)) is not None:
             pieces = []
             for number, event in enumerate(events, 1):
                 pieces.append(exchange.feed(event))
@@ -329,6 +329,15 @@ class Relay:
         if not exchange.done and not exchange.error:
             await self._send(exchange.end())
         return False
+
+    async def _read(self, reader: EventReader, exchange: Exchange) -> list[SseEvent] | None:
+        """The next events. A stream that breaks when all was said has only lost its end mark."""
+        try:
+            return await reader.read()
+        except Unreachable:
+            if exchange.done or (exchange.finish_reason and self._request.judgeable):
+                return None
+            raise
 
     async def _send(self, data: bytes) -> None:
         if data:

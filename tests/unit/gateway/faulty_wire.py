@@ -3,9 +3,12 @@ ways in which wires do; the engine behind it is a real process.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+CHUNK_END = re.compile(rb"\n\n\r\n")
+"""The engine writes one or two events a chunk."""
 OVERSIZED_BYTES = 17 * 1024 * 1024
 
 
@@ -20,7 +23,7 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def arm(self, fault: str, after: int) -> None:
-        """The next stream breaks behind so many events."""
+        """The next stream breaks behind so many of the engine's writes, exactly."""
         self._fault, self._after = fault, after
 
     @property
@@ -62,20 +65,25 @@ class Wire:
         into.close()
 
     async def _down(self, far: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
-        events = 0
+        before = 0
         while data := await far.read(65536):
-            events += data.count(b"data: ")
-            if not self._fault or events <= self._after:
+            ends = [found.end() for found in re.finditer(CHUNK_END, data)]
+            if not self._fault or before + len(ends) <= self._after:
+                before += len(ends)
                 out.write(data)
                 await out.drain()
                 continue
+            left = self._after - before
+            at = ends[left - 1] if left else 0
+            out.write(data[:at])
+            await out.drain()
             fault, self._fault = self._fault, ""
-            await self._break(fault, data, out)
+            await self._break(fault, data[at:], out)
             if fault != "duplicated":
                 return
 
     async def _break(self, fault: str, data: bytes, out: asyncio.StreamWriter) -> None:
-        """The data is whole HTTP chunks: the engine writes one at a time."""
+        """The data begins with an HTTP chunk."""
         if fault == "cut":
             out.transport.abort()
         elif fault == "half-closed":
