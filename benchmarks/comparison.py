@@ -24,7 +24,8 @@ OURS: Final = "thinkscale,thinkscale-uncut,oracle-gateway"
 EVERYBODY: Final = ",".join([OURS, *(name for name in RIVALS if name in SINGLE)])
 MAIN_RIVALS: Final = "kpa,hpa-concurrency,keda-queue,llmd-slo,wva-v2,dynamo-planner,aibrix"
 DISTURBED: Final = ("priors1.25", "priors0.75", "lost0.2", "crash", "gateways2", "gateways4")
-HOURS: Final = "step,drift,heavy-tail,heavy-tail-8k,azure,step-seats,drift-seats,heavy-tail-seats"
+HOURS: Final = "step,drift,heavy-tail,heavy-tail-8k,azure"
+SEATS: Final = "step-seats,drift-seats,heavy-tail-seats"
 
 Part = Sequence[str]
 
@@ -41,7 +42,7 @@ def _ramp(seeds: str) -> Part:
 
 
 FULL: Final[Mapping[str, Part]] = {
-    "hours": ["--scenarios", HOURS, "--seeds", "11-16", "--policies", EVERYBODY],
+    "hours": ["--scenarios", f"{HOURS},{SEATS}", "--seeds", "11-16", "--policies", EVERYBODY],
     "days": [
         "--scenarios", "smooth,bursts,servegen,gpu-limit", "--seeds", "11-13",
         "--policies", EVERYBODY,
@@ -63,10 +64,13 @@ SHORT: Final[Mapping[str, Part]] = {
         "--scenarios", HOURS, "--seeds", "11-12",
         "--policies", f"{OURS},{MAIN_RIVALS},static-8,static-16",
     ],
-    "disturbed": _disturbed(("step", "drift"), "11-12"),
     "days": [
         "--scenarios", "bursts,servegen,smooth,gpu-limit", "--seeds", "11",
         "--policies", f"thinkscale,thinkscale-uncut,{MAIN_RIVALS},static-8",
+    ],
+    "disturbed": _disturbed(("step", "drift"), "11-12"),
+    "seats": [
+        "--scenarios", SEATS, "--seeds", "11-12", "--policies", "thinkscale,thinkscale-uncut",
     ],
 }  # fmt: skip
 """In the order of what is worth most if it is stopped."""
