@@ -8,6 +8,7 @@ import json
 import time
 from typing import Any
 
+import openai
 import pytest
 from huggingface_hub import AsyncInferenceClient
 
@@ -118,7 +119,7 @@ async def test_the_usage_comes_where_nobody_has_thought_too(setup: Any, engine: 
 
 
 @pytest.mark.parametrize("engine", FORCED)
-@pytest.mark.parametrize("budget", [0, 1, 23])
+@pytest.mark.parametrize("budget", [0, 23])
 async def test_a_thought_is_cut_exactly_at_its_budget_and_the_answer_still_comes(
     setup: Any, engine: str, budget: int
 ) -> None:
@@ -242,7 +243,7 @@ async def test_sglang_keeps_its_native_budget_only_where_it_was_told_to(setup: A
     assert len(ignored.content.split()) == 5
 
 
-@pytest.mark.parametrize("engine", ALL)
+@pytest.mark.parametrize("engine", ["a", "b", "d"])
 async def test_a_client_that_hangs_up_stops_the_engine(setup: Any, engine: str) -> None:
     await arrange(setup, engine)
     body = chat(20000, 20)
@@ -262,7 +263,7 @@ async def test_a_client_that_hangs_up_stops_the_engine(setup: Any, engine: str) 
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("engine", ALL)
+@pytest.mark.parametrize("engine", ["a", "b", "d"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_an_engine_refuses_reads_the_same_to_every_client(
     setup: Any, engine: str, stream: bool
@@ -311,3 +312,41 @@ async def test_huggingfaces_own_client_is_served_by_tgi_through_the_gateway(setu
     pieces = [c.choices[0].delta.content async for c in stream if c.choices]
     assert "".join(piece or "" for piece in pieces) == whole.choices[0].message.content
     await client.close()
+
+
+def openai_client(setup: Any) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=setup.gateway.url + "/v1", api_key="none", max_retries=0)
+
+
+def counted(content: str, thinking: str | None) -> tuple[int, int]:
+    if not thinking:
+        thinking, _, content = content.partition("</think>")
+    return len(thinking.split()), len(content.split())
+
+
+@pytest.mark.parametrize("engine", ["b", "d"])
+async def test_openais_own_client_need_not_know_which_engine_it_is(setup: Any, engine: str) -> None:
+    await arrange(setup, engine, maxTokens=10)
+    plan = {PLAN: {"thinking_tokens": 60, "answer_tokens": 5}}
+    messages: Any = [{"role": "user", "content": "hello"}]
+    async with openai_client(setup) as api:
+        whole = await api.chat.completions.create(model="tiny", messages=messages, extra_body=plan)
+        stream = await api.chat.completions.create(
+            model="tiny", messages=messages, stream=True, extra_body=plan
+        )
+        deltas = [chunk.choices[0].delta async for chunk in stream if chunk.choices]
+        with pytest.raises(openai.APIStatusError, match="too large") as refused:
+            await api.chat.completions.create(
+                model="tiny", messages=messages, max_tokens=10_000_000
+            )
+    message = whole.choices[0].message
+    thought = getattr(message, "reasoning_content", None)
+    assert counted(message.content or "", thought) == (10, 5)
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage is not None
+    assert whole.usage.completion_tokens_details is not None
+    assert whole.usage.completion_tokens_details.reasoning_tokens == 10
+    content = "".join(delta.content or "" for delta in deltas)
+    thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+    assert counted(content, thought) == (10, 5)
+    assert refused.value.status_code in (400, 422)

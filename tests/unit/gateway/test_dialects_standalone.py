@@ -1,9 +1,8 @@
-"""One command in front of one TGI or SGLang, without a cluster."""
+"""One command in front of one TGI, without a cluster."""
 
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import aiohttp
 import pytest
@@ -11,18 +10,13 @@ import pytest
 from tests.unit.gateway.conftest import Emulator, Process, free_port, wait_for
 from tests.unit.gateway.test_dialects import chat
 
-FLAGS = {
-    "tgi": ["--dialect", "tgi"],
-    "sglang": ["--dialect", "sglang", "--reasoning-parser", "deepseek-r1", "--enable-metrics"],
-}
 
-
-@pytest.fixture(params=list(FLAGS))
-def url(request: Any) -> Iterator[str]:
-    emulator = Emulator(*FLAGS[request.param])
+@pytest.fixture
+def url() -> Iterator[str]:
+    emulator = Emulator("--dialect", "tgi")
     port, admin = free_port(), free_port()
     gateway = Process(
-        "gateway", "--engine", request.param, "--upstream", emulator.url, "--budget-max", "10",
+        "gateway", "--engine", "tgi", "--upstream", emulator.url, "--budget-max", "10",
         "--listen", f"127.0.0.1:{port}", "--admin-port", str(admin),
     )  # fmt: skip
     try:
