@@ -1,4 +1,4 @@
-"""`python -m e2e.engines.conformance [--json FILE] [--emulated]`: run the table and the traps.
+"""`python -m e2e.engines.conformance [--json FILE] [--only PART]`: run the table and the traps.
 
 Exit code 0: every cell holds or is known to be impossible, and so does every trap; 1: one does not,
 or the engine did not run.
@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from e2e.engines.conformance import cells, traps
+from e2e.engines.conformance import cells, endings, traps
 from e2e.engines.conformance.bench import bench
-from e2e.engines.conformance.results import Cell, Run, Trap, machine
+from e2e.engines.conformance.results import Cell, Run, Trap, machine, merged, read
 from e2e.engines.conformance.targets import (
     EMULATED,
     PARSERS,
@@ -27,47 +27,60 @@ from e2e.engines.install import VLLM_VERSION, Engine, install
 from e2e.harness.cache import cache_root
 from e2e.provision.progress import StepError, say
 
-MINUTES = 10
+PARTS = ("emulated", "vllm", "traps", "endings")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; returns the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m e2e.engines.conformance")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="written after every part")
     parser.add_argument(
-        "--emulated", action="store_true", help="our emulator alone, a minute, without the traps"
+        "--only",
+        choices=PARTS,
+        action="append",
+        metavar="PART",
+        help=f"a part alone ({', '.join(PARTS)}); what FILE has of the others stays",
     )
     given = parser.parse_args(argv)
-    begun = time.monotonic()
-    try:
-        found, trapped = asyncio.run(_all(real=not given.emulated))
-    except StepError as error:
-        print(f"the engine did not run: {error}", file=sys.stderr)
-        return 1
-    run = Run(
-        versions={"vLLM": VLLM_VERSION},
-        machine=machine(),
-        seconds=round(time.monotonic() - begun),
-        cells=found,
-        traps=trapped,
-    )
-    if given.json is not None:
-        run.write(given.json)
+    parts = given.only or PARTS
+    run = Run(versions={"vLLM": VLLM_VERSION}, machine=machine(), seconds={}, cells=[], traps=[])
+    if given.only and given.json is not None and given.json.exists():
+        run = read(given.json)
+    for part in parts:
+        try:
+            run = merged(run, asyncio.run(_run(part)))
+        except StepError as error:
+            print(f"the engine did not run: {error}", file=sys.stderr)
+            return 1
+        if given.json is not None:
+            run.write(given.json)
     return _tell(run)
 
 
-async def _all(*, real: bool) -> tuple[list[Cell], list[Trap]]:
+async def _run(part: str) -> Run:
+    """One part."""
+    begun = time.monotonic()
     logs = cache_root() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    found: list[Cell] = []
+    trapped: list[Trap] = []
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        found = await _emulated(logs, place)
-        if not real:
-            return found, []
-        engine = install()
-        say(f"the real engine takes about {MINUTES} minutes")
-        found = [*await _real(engine, logs, place), *found]
-        return found, await traps.run(engine, logs, place / "traps")
+        if part == "emulated":
+            found = await _emulated(logs, place)
+        elif part == "vllm":
+            found = await _real(install(), logs, place)
+        elif part == "traps":
+            trapped = await traps.run(install(), logs, place)
+        else:
+            trapped = await endings.run(install(), logs, place)
+    return Run(
+        versions={"vLLM": VLLM_VERSION},
+        machine=machine(),
+        seconds={part: round(time.monotonic() - begun)},
+        cells=found,
+        traps=trapped,
+    )
 
 
 async def _real(engine: Engine, logs: Path, place: Path) -> list[Cell]:
@@ -119,7 +132,8 @@ def _tell(run: Run) -> int:
         if trap.verdict == "fails":
             failed += 1
             print(f"FAILS: {trap.engine}: {trap.name}: {trap.detail}")
-    print(f"{len(run.cells)} cells, {len(run.traps)} traps, {failed} fail ({run.seconds} s)")
+    seconds = sum(run.seconds.values())
+    print(f"{len(run.cells)} cells, {len(run.traps)} traps, {failed} fail ({seconds} s)")
     return 1 if failed else 0
 
 

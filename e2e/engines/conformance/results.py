@@ -47,7 +47,8 @@ class Run:
 
     versions: dict[str, str]
     machine: str
-    seconds: int
+    seconds: dict[str, int]
+    """By part."""
     cells: Sequence[Cell]
     traps: Sequence[Trap]
 
@@ -70,6 +71,30 @@ def read(path: Path) -> Run:
         seconds=found["seconds"],
         cells=[Cell(**cell) for cell in found["cells"]],
         traps=[Trap(**trap) for trap in found["traps"]],
+    )
+
+
+def merged(run: Run, newer: Run) -> Run:
+    """The newer results, and the older ones of what it did not run."""
+    cells = {_key(cell): cell for cell in (*run.cells, *newer.cells)}
+    traps = {trap.name: trap for trap in (*run.traps, *newer.traps)}
+    return Run(
+        versions={**run.versions, **newer.versions},
+        machine=newer.machine,
+        seconds={**run.seconds, **newer.seconds},
+        cells=sorted(cells.values(), key=lambda cell: not cell.is_real),
+        traps=list(traps.values()),
+    )
+
+
+def _key(cell: Cell) -> tuple[object, ...]:
+    return (
+        cell.engine,
+        cell.is_real,
+        cell.output,
+        cell.budget,
+        cell.spelling,
+        cell.streaming,
     )
 
 

@@ -35,7 +35,7 @@ def page(run: Run) -> str:
     head = HEAD.format(
         vllm=run.versions["vLLM"],
         others=OTHERS,
-        minutes=max(1, run.seconds / 60),
+        minutes=max(1, sum(run.seconds.values()) / 60),
         machine=run.machine,
     )
     parts = [head, _budgets(run.cells), _spellings(run.cells), _seen(run.cells)]

@@ -34,7 +34,7 @@ def emulator_flags() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def gateway_flags() -> list[str]:
-    return ["--idle-timeout-seconds", "1.5", "--connect-timeout-seconds", "2"]
+    return ["--idle-timeout-seconds", "0.8", "--connect-timeout-seconds", "2"]
 
 
 def chat(**extra: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ ENGINES = {
     "c": [*WELL, "--inject-native-budget"],
     "d": [*WELL, "--inject-native-budget", "--coalesce", "4"],
 }
-RETRY_SECONDS = 0.4
+RETRY_SECONDS = 0.25
 CAUSES = ("ignored", "overrun", "injected")
 
 
