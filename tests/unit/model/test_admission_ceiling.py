@@ -49,6 +49,8 @@ def test_what_is_not_known_is_no_bound() -> None:
     seats = Ceiling(seats=4)
     assert admits(seats, held(3, 1e9, stall=1e9), 10**9)
     assert not admits(seats, held(4, 0), 1)
+    unpaced = Ceiling(seats=4, step_time=STEP)
+    assert admits(unpaced, held(3, 1e9, stall=1e9), 10**9)
 
 
 @given(prompts)
@@ -138,12 +140,26 @@ def test_half_of_its_part_is_a_gateways_own_however_full_the_others_make_the_rep
     assert not admits_of_several(REFERENCE, held(17, 34_000), full, 1000, 4, 0.0)
 
 
+def test_a_gateways_own_prefill_counts_for_that_of_all_who_share_the_replica() -> None:
+    """20 with 40,000 tokens are 20.7 ms of a step to each of 2 gateways, within 42.75 ms less the
+    share that prefill takes: 4 s of 20 s leave 34.2 ms, twice as much 25.6, and thrice as much no
+    room.
+    """
+    part = held(20, 40_000, stall=4.0)
+    assert admits(shared(REFERENCE, 2), part, 1000)
+    assert admits_of_several(REFERENCE, part, None, 1000, 2, 0.0)
+    stalled = held(20, 40_000, stall=5.5)
+    assert admits(shared(REFERENCE, 2), stalled, 1000)
+    assert not admits_of_several(REFERENCE, stalled, None, 1000, 2, 0.0)
+
+
 @given(st.integers(0, 140), st.floats(0, 3e5), st.floats(0, 5), st.integers(1, 20_000))
 def test_a_gateway_alone_goes_by_its_own_books(
     running: int, context: float, stall: float, prompt: int
 ) -> None:
     mine = held(running, context, stall)
-    for looked in (None, seen(running, context, running, context)):
+    strangers = seen(running + 100, context + 2e5, running, context)
+    for looked in (None, seen(running, context, running, context), strangers):
         assert admits_of_several(REFERENCE, mine, looked, prompt, 1, stall) == admits(
             REFERENCE, mine, prompt
         )

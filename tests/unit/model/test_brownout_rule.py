@@ -57,6 +57,8 @@ def rules(draw: st.DrawFn) -> BrownoutRule:
         (pressure(replicas=3.0), 1024),
         (pressure(replicas=0.5), 1024),
         (pressure(fresh=0, arrivals=0.0), None),
+        (pressure(fresh=30, arrivals=0.0, replicas=0.75), 2048),  # r(B) may be .75/.5 = 1.5
+        (pressure(fresh=0, arrivals=0.5, replicas=0.75), 2048),
     ],
 )
 def test_the_budget_is_the_largest_that_the_replicas_carry(
@@ -150,6 +152,13 @@ def test_the_limits_of_cuts_hold_in_any_history(
         for i, first in enumerate(at):
             for j, last in enumerate(at[i:]):
                 assert j + 1 <= max(1.0, share) + share * (last - first) + 0.02
+
+
+def test_a_thought_is_closed_at_the_very_age_of_the_budget() -> None:
+    limits = CutLimits()
+    limits.renew(cuts_allowed=5, per_replica_second=5.0)
+    there = [Thought(0, "a", 999), Thought(1, "a", 1000), Thought(2, "a", 1001)]
+    assert [t.item for t in limits.choose(there, 1000, 0.0)] == [2, 1]
 
 
 def test_a_new_directive_brings_a_new_allowance_and_no_burst() -> None:

@@ -36,7 +36,8 @@ def test_the_rate_is_what_came_over_the_time_both_discounted():
     known = Arrivals(at=0.0, base_seconds=50.0, base_count=300.0, samples=((15.0, 100.0),))
     assert arrivals.rate(known) == pytest.approx(6.15, abs=0.01)
     assert arrivals.rate(Arrivals()) is None
-    assert arrivals.rate(Arrivals(at=0.0, open=(5.0, 40.0))) is None
+    assert arrivals.rate(Arrivals(at=0.0, open=(7.9, 40.0))) is None
+    assert arrivals.rate(Arrivals(at=0.0, open=(8.0, 40.0))) == 5.0
 
 
 def test_how_well_a_rate_is_known_is_a_matter_of_how_many_came():
@@ -189,6 +190,19 @@ def test_the_open_sample_counts_for_the_rate_and_for_the_test():
     assert open_one.jumped_at == known.at + 5.0
     closed = arrivals.observe(open_one, known.at + 15.0, known.counted + 600, HORIZON)
     assert arrivals.rate(closed) == pytest.approx(40.0)
+
+
+def test_a_change_seen_in_the_open_sample_keeps_the_closed_ones_that_belong_to_it():
+    """100 a minute for minutes, then two samples that are each half a change, and an open one."""
+    known, _ = fed([(1800.0, 8.0)])
+    for _ in range(2):
+        known = arrivals.observe(known, known.at + 15.0, known.counted + 170, HORIZON)
+        assert known.base_seconds > 0.0
+    changed = arrivals.observe(known, known.at + 11.0, known.counted + 150, HORIZON)
+    assert changed.base_seconds == 0.0
+    assert changed.samples == ((15.0, 170.0), (15.0, 170.0))
+    assert changed.open == (11.0, 150.0)
+    assert changed.level == pytest.approx(490 / 41, rel=1e-6)
 
 
 def test_too_short_a_past_is_no_reference():

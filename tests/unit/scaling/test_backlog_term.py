@@ -56,6 +56,12 @@ def test_a_short_queue_is_normal_and_asks_for_nothing():
     assert "no queue worth a replica" in _term(decision.terms, "backlog").because
 
 
+def test_before_a_rate_is_known_whoever_waits_is_a_queue():
+    decision = Story().tick(0, 1, make_signals(thinking=1, queued=2, held=2))
+    assert "2 waiting" in _term(decision.terms, "backlog").because
+    assert decision.next_tick_seconds == 2.0
+
+
 def test_before_anything_was_measured_the_backlog_has_nothing_to_say():
     decision = Story().tick(0, 1, make_signals(thinking=4, mean_tokens=None, fastest=None))
     assert _term(decision.terms, "backlog").wish is None

@@ -69,6 +69,9 @@ def test_without_a_step_time_what_a_token_took_lately_stands_in():
     assert point.token_seconds == 0.03
     assert point.batch == 128
     assert point.tokens_per_second == pytest.approx(128 / 0.03)
+    # Half a request fits the cache: one runs all the same, an empty replica admits whatever comes.
+    tiny = design(dataclasses.replace(bounds, kv_tokens=1000), exactly(2000), 1000.0, 0.03)
+    assert tiny.batch == 1.0
 
 
 def test_before_lengths_are_known_only_the_seats_count():

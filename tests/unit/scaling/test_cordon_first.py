@@ -98,6 +98,7 @@ def test_growth_takes_the_cordon_off_at_once():
     assert decision.cordon == frozenset()
     assert decision.replicas == Hold(at=3)
     assert decision.wanted == 3
+    assert decision.reason is Reason.OCCUPANCY
 
 
 def test_of_too_many_victims_the_fullest_goes_back_to_serving():
@@ -218,6 +219,9 @@ def test_stuck_replicas_leave_no_faster_than_the_step_policy_allows():
     story = Story(make_intent(down_window=0.0, down=[policy(1, 60.0)]))
     decision = story.tick(0, make_fleet(3, stuck=3), make_signals(thinking=16))
     assert decision.replicas == Scale(to=5)
+    full = Story(make_intent(down_window=0.0, down=[policy(1, 60.0)], high=6))
+    decision = full.tick(0, make_fleet(3, stuck=3), make_signals(thinking=16))
+    assert decision.replicas == Scale(to=5)
 
 
 def test_a_victim_that_works_on_is_named_with_what_keeps_it():
@@ -264,6 +268,7 @@ def test_a_replica_that_misses_its_probes_is_neither_stuck_nor_replaced():
     gone = story.tick(300, fleet_of(*ready, blipped("blip", 304.0)), signals)
     assert gone.stuck == ("blip",)
     assert gone.replicas == Scale(to=5)
+    assert gone.reason is Reason.OCCUPANCY
 
 
 @pytest.mark.parametrize("state", [ReplicaState.WARMING, ReplicaState.STUCK])
@@ -287,6 +292,19 @@ def test_the_number_does_not_fall_while_a_replica_that_is_not_ready_works(state:
     in_engine = {**at_work, "r1": work(0, running=1, engine_age=20.0)}
     signals = make_signals(thinking=12, replicas=in_engine)
     assert story.tick(6, fleet, signals).replicas == Scale(to=3)
+
+
+def test_an_idle_victim_is_not_told_to_go_while_the_number_stays():
+    story = Story(make_intent(down_window=0.0, low=2))
+    away = replica("r1", ReplicaState.WARMING, age=600.0, since=60.0)
+    fleet = fleet_of(replica("r0"), away, replica("r2"), replica("r3"))
+    there = {"r0": work(0, cordoned=True), "r1": work(3), "r2": work(3), "r3": work(3)}
+    signals = make_signals(thinking=9, replicas=there)
+    assert story.tick(0, fleet, signals).cordon == {"r0"}
+    later = story.tick(10, fleet, signals)
+    assert later.replicas == Hold(at=4)
+    assert later.cordon == {"r0"}
+    assert later.retire == ()
 
 
 def test_a_replica_that_was_ready_a_moment_ago_is_not_removed_for_it():

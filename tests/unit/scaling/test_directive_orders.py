@@ -1,6 +1,7 @@
 """What the gateways are told: the brown-out and its limits, the ceiling, the cordon."""
 
 import dataclasses
+import math
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,14 @@ import pytest
 from tests.unit.scaling.builders import at, make_fleet, make_intent, make_signals, observe
 from tests.unit.scaling.narration import Story
 from thinkscale.fleet.profile import REFERENCE
+from thinkscale.model.admission import Ceiling
 from thinkscale.model.intent import Budget
 from thinkscale.model.queueing import QueueRule
 from thinkscale.model.reading import Absent, Failed
 from thinkscale.model.signals import BudgetSignals
+from thinkscale.scaling import brownout, order
+from thinkscale.scaling.allowance import Allowance
+from thinkscale.scaling.capacity import Bounds
 
 OPTED_IN = Budget(max_tokens=16_384, floor_tokens=4096)
 
@@ -92,6 +97,28 @@ def test_what_a_replica_may_hold_follows_the_pace_of_the_objectives():
     assert paced.kv_tokens == 290_000
     assert paced.step_limit_seconds == 0.0427
     assert paced.step_time.base_seconds == pytest.approx(0.0155, rel=0.02)
+
+
+def test_a_step_time_without_a_pace_to_keep_is_no_bound_of_the_ceiling():
+    bounds = Bounds(seats=128, step_time=REFERENCE.step_time)
+    assert order.ceiling(bounds) == Ceiling(seats=136)
+
+
+def test_what_an_engine_does_for_nothing_stays_nothing():
+    free = REFERENCE.step_time.model_copy(update={"prompt_token_seconds": 0.0})
+    told = order.ceiling(Bounds(seats=8, pace_limit_seconds=0.045, step_time=free))
+    assert told.step_time is not None
+    assert told.step_time.prompt_token_seconds == 0.0
+    assert told.step_time.base_seconds > 0
+
+
+def test_a_floor_that_is_a_step_of_three_percent_is_told_as_it_is():
+    intent = make_intent(budget=Budget(max_tokens=32_768, floor_tokens=10_000))
+    for less, floor in ((0.0, 10_300), (1e-4, 10_609)):
+        level = 1.0 - math.log(1.03, 4) - less
+        told = brownout.rule(intent, Allowance(level=level), (), at(0))
+        assert told is not None
+        assert told.floor_tokens == floor
 
 
 def test_the_queue_serves_those_first_who_can_still_be_in_time():

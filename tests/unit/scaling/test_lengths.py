@@ -88,6 +88,16 @@ def test_ends_at_the_youngest_ages_alone_say_nothing_of_the_mean():
     assert memoryless(300).certain
 
 
+@pytest.mark.parametrize(("ends", "certain"), [(7.0, False), (8.0, True)])
+def test_eight_ends_are_enough_to_extrapolate_with(ends: float, certain: bool):
+    exposure = (10_000.0, *(0.0,) * (BINS - 1))
+    ended = (ends, *(0.0,) * (BINS - 1))
+    few = Table(
+        exposure_tokens=exposure, ends=ended, slow_exposure_tokens=exposure, slow_ends=ended
+    )
+    assert Survival(few, AGE_EDGES_TOKENS[1]).certain is certain
+
+
 def test_the_moments_agree_with_a_million_draws_of_a_heavy_tail():
     """Pareto(1.5) from 600: cut at 8,192, 2 % are cut, as a table of true lengths should say."""
     rng = random.Random(5)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.scaling.builders import (
+    at,
     make_fleet,
     make_intent,
     make_signals,
@@ -13,6 +14,7 @@ from tests.unit.scaling.narration import Story
 from thinkscale.model.decision import Blocked, Hold, LimitedBy, Reason, Scale
 from thinkscale.model.observation import MergedSignals
 from thinkscale.model.reading import Absent, Failed, Reading, Value
+from thinkscale.scaling.evidence import Trust, weigh
 
 ABSENT: Reading[MergedSignals] = Absent(reason="no gateway is running")
 FAILED: Reading[MergedSignals] = Failed(
@@ -47,8 +49,26 @@ def test_a_fleet_without_signals_is_held_for_as_long_as_it_takes(
         assert "in_flight" not in decision.numbers
 
 
+def test_signals_of_fifteen_seconds_are_fresh_and_older_ones_are_not():
+    for age, trust in ((15.0, Trust.FRESH), (15.1, Trust.STALE)):
+        assert weigh(observe(make_fleet(1), make_signals(), age=age)).trust is trust
+    for age, trust in ((120.0, Trust.FRESH), (120.1, Trust.PARTIAL)):
+        fleet = Value(value=make_fleet(1), age_seconds=age, source="kubernetes")
+        assert weigh(observe(fleet, make_signals())).trust is trust
+
+
+def test_what_is_learnt_is_dated_by_when_it_was_seen():
+    story = Story()
+    story.tick(100, 1, make_signals(thinking=1), age=4.0)
+    assert story.state.arrivals.at == at(96).timestamp()
+    assert story.state.lengths.at == at(96).timestamp()
+    assert story.state.trusted_at == at(100).timestamp()
+
+
 def test_a_first_look_without_signals_holds_what_is_there():
-    assert Story().tick(0, 6, ABSENT).replicas == Hold(at=6)
+    decision = Story().tick(0, 6, ABSENT)
+    assert decision.replicas == Hold(at=6)
+    assert decision.next_tick_seconds == 15.0
 
 
 def test_the_minimum_is_met_even_without_signals():

@@ -104,6 +104,25 @@ def test_a_request_that_came_and_went_between_two_ticks_keeps_the_service_awake(
     assert story.tick(111, 1, make_signals(arrivals=6)).wanted == 0
 
 
+def test_one_long_request_keeps_the_service_awake():
+    story = Story(make_intent(low=0, idle_seconds=60.0, down_window=0.0))
+    for second in range(0, 200, 20):
+        assert story.tick(second, 1, make_signals(thinking=1, arrivals=1)).wanted == 1
+    assert story.tick(239, 1, make_signals(arrivals=1)).wanted == 1
+    assert story.tick(240, 1, make_signals(arrivals=1)).wanted == 0
+
+
+def test_what_came_before_the_first_look_is_no_use_of_the_service_now():
+    """Nothing was heard at first, so it may have been in use then; the totals since boot say
+    nothing of the time since.
+    """
+    story = Story(make_intent(low=0, idle_seconds=60.0, down_window=0.0))
+    story.tick(0, 1, Absent(reason="gone"))
+    story.tick(30, 1, make_signals(arrivals=5))
+    assert story.tick(59, 1, make_signals(arrivals=5)).wanted == 1
+    assert story.tick(60, 1, make_signals(arrivals=5)).wanted == 0
+
+
 def test_the_first_request_wakes_the_service_past_the_scale_up_window_and_policies():
     story = Story(make_intent(low=0, idle_seconds=60.0, up_window=600.0, up=[percent(50, 60.0)]))
     story.tick(0, make_fleet(0), make_signals())

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.scaling.builders import make_signals
 from tests.unit.scaling.tables import exactly, memoryless
 from thinkscale.model.ages import BINS
-from thinkscale.scaling import backlog, occupancy
+from thinkscale.scaling import backlog, demand, occupancy
 from thinkscale.scaling.backlog import Fluid, Saturation
 from thinkscale.scaling.capacity import Design
 from thinkscale.scaling.occupancy import InFlight, Projection, Promise
@@ -49,6 +50,12 @@ def test_who_waits_counts_as_new_and_who_is_of_no_known_age_as_one_of_many():
     assert halfway.mean == pytest.approx(2.0, rel=0.01)
 
 
+def test_whoever_runs_at_no_known_age_is_not_forgotten():
+    found = demand.in_flight(make_signals(thinking=3, queued=2, answering=4))
+    assert (sum(found.output_ages), found.unknown, found.queued) == (3, 4, 2)
+    assert found.total == 9
+
+
 def test_in_the_long_run_it_is_rate_times_service_whatever_the_lengths():
     for lengths in (memoryless(300), exactly(300)):
         assert occupancy.project(aged(0), lengths, 0.03, 2.0, 1e5, 1.0).mean == pytest.approx(
@@ -63,9 +70,28 @@ def test_the_wish_to_shrink_must_hold_now_and_on_the_way():
     assert found.down == pytest.approx(40 / 8, rel=0.01)
 
 
+def test_the_wish_to_shrink_looks_at_half_the_horizon_too():
+    """A crowd is forecast for halfway and gone by the horizon: of 4 a second 30 s ahead, with
+    9 s each, 4·9·(1 - e^(-30/9)) = 34.7 are there then.
+    """
+    found = occupancy.need(aged(0), memoryless(300), POINT, (0.0, 4.0, 0.0), 60.0, 1.0)
+    there = 36 * (1 - math.exp(-30 / 9))
+    assert found.up == pytest.approx(0.0, abs=0.01)
+    assert found.down == pytest.approx((there + 1.4 * there**0.5) / 8, rel=0.01)
+
+
+def test_who_may_not_produce_a_token_is_gone_at_the_horizon_whatever_his_age():
+    nothing = memoryless(300, 0)
+    gone = occupancy.project(
+        InFlight(output_ages=(), queued=0, unknown=4), nothing, 0.03, 2.0, 9.0, 1.0
+    )
+    assert (gone.mean, gone.variance) == (0.0, 0.0)
+
+
 def test_the_share_of_late_ones_is_a_normal_tail():
     assert Projection(mean=100.0, variance=100.0).late_share(120.0) == pytest.approx(0.0228, 0.01)
     assert Projection(mean=3.0, variance=0.0).late_share(2.0) == 1.0
+    assert Projection(mean=3.0, variance=0.0).late_share(3.0) == 0.0
     assert Projection(mean=3.0, variance=0.0).late_share(4.0) == 0.0
 
 
@@ -182,6 +208,11 @@ def test_a_queue_drains_at_the_rate_of_what_serves():
     assert fluid(coming_in_seconds=(15.0,)).queue_at(2, 30.0) == pytest.approx(35.0)
     assert fluid(lead_seconds=15.0).queue_at(3, 30.0) == pytest.approx(100 - 15 - 45 - 30)
     assert fluid(in_flight=5).queue_at(1, 30.0) == 0.0
+    # None wait at first, 2 a second come for 10 s each and 10 have room: n = 20 - 20·e^(-t/10)
+    # fills it after 10·ln 2 = 6.93 s, and then one a second is too many.
+    filling = fluid(in_flight=0, arrivals_per_second=2.0)
+    assert filling.queue_at(1, 6.0) == 0.0
+    assert filling.queue_at(1, 30.0) == pytest.approx(30.0 - 6.93, abs=0.01)
 
 
 def test_the_smallest_fleet_is_ordered_that_drains_the_queue_soon_after_it_has_come():
@@ -192,6 +223,8 @@ def test_the_smallest_fleet_is_ordered_that_drains_the_queue_soon_after_it_has_c
     assert queue.queue_at(wanted - 1, until) > 10.0
     assert backlog.replicas_to_drain(fluid(in_flight=10**6), 10.0, 20) == 20
     assert backlog.drain_seconds(240.0) == 180.0
+    assert backlog.drain_seconds(100.0) == 75.0
+    assert backlog.drain_seconds(900.0) == 180.0
     assert backlog.drain_seconds(4.0) == 15.0
 
 
@@ -236,6 +269,9 @@ def test_a_measurement_needs_a_while_of_waiting_without_a_break():
     assert len(seen.samples) == backlog.KEPT
     short = Saturation(samples=seen.samples[:3])
     assert backlog.measured_tokens_per_second(short) is None
+    # Three of the usual ticks of fifteen seconds are long enough.
+    enough = Saturation(samples=seen.samples[:4])
+    assert backlog.measured_tokens_per_second(enough) == pytest.approx(2000)
     assert backlog.observe(seen, 460.0, 10**7, 2, piled=False) == Saturation()
     assert len(backlog.observe(seen, 460.0, 5, 2, piled=True).samples) == 1
     assert backlog.observe(seen, seen.samples[-1][0] + 5, 10**7, 2, piled=True) is seen

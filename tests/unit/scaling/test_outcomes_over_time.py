@@ -11,6 +11,7 @@ from thinkscale.model.intent import Mode
 from thinkscale.model.observation import MergedSignals
 from thinkscale.model.reading import Absent
 from thinkscale.model.signals import BudgetSignals, Histogram, SloCounts
+from thinkscale.scaling import attainment
 
 NAME = FIRST_ANSWER.name
 
@@ -31,6 +32,18 @@ def test_a_request_past_its_limit_is_a_miss_now_and_is_counted_once():
     story.tick(0, 2, outcomes(0, 0))
     assert story.tick(10, 2, outcomes(9, 0, overdue=1)).attained[NAME] == pytest.approx(0.9)
     assert story.tick(20, 2, outcomes(9, 1)).attained[NAME] == pytest.approx(0.9)
+
+
+def test_an_outcome_counts_for_the_whole_window_and_at_most_a_sixteenth_longer():
+    width = 3600.0 / attainment.BUCKETS
+    begin = 1000 * width
+    history = attainment.observe(None, begin, SloCounts(), 3600.0)
+    history = attainment.observe(history, begin, SloCounts(bad=1), 3600.0)
+    kept = attainment.observe(history, begin + 3600.0 + width - 1, SloCounts(bad=1), 3600.0)
+    assert attainment.whole(kept, begin + 3600.0 + width - 1, 0).bad == 1
+    gone = attainment.observe(history, begin + 3600.0 + width, SloCounts(bad=1), 3600.0)
+    assert gone.buckets == ()
+    assert attainment.whole(history, begin + 3600.0 + width, 0).bad == 0
 
 
 def test_what_lies_before_the_window_is_forgotten():

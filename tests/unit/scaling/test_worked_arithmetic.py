@@ -80,6 +80,15 @@ def test_the_windows_are_bounded_and_err_on_the_large_side_when_full():
     assert downs[0][1] == 1000
     assert len(ups) <= 64
     assert ups[0][1] == 0
+    # Two are merged at the instant of the later one.
+    assert downs[0][0] == ups[0][0] == 500 - stabilize.KEPT
+
+
+def test_a_wish_as_old_as_its_window_is_out_of_it():
+    assert stabilize.largest(((0.0, 5),), 14.9, 3, 15.0)[0] == (0.0, 5)
+    assert stabilize.largest(((0.0, 5),), 15.0, 3, 15.0) == ((15.0, 3),)
+    assert stabilize.smallest(((0.0, 2),), 14.9, 3, 15.0)[0] == (0.0, 2)
+    assert stabilize.smallest(((0.0, 2),), 15.0, 3, 15.0) == ((15.0, 3),)
 
 
 def test_growth_waits_for_the_smallest_and_shrinking_for_the_largest_of_its_window():
@@ -117,6 +126,12 @@ def test_changes_are_those_seen_and_their_number_is_bounded():
         changes = steps.observe(changes, float(second), second % 2, (second + 1) % 2, 1000.0)
     assert len(changes) <= 64
     assert sum(c[1] for c in changes) == -1
+    rising: steps.Changes = ()
+    for second in range(1, 300):
+        rising = steps.observe(rising, float(second), second, second + 1, 1000.0)
+    assert len(rising) == steps.KEPT
+    assert sum(c[1] for c in rising) == 299
+    assert rising[0] == (300.0 - steps.KEPT, 300 - steps.KEPT)
     assert steps.observe(changes, 2000.0, 1, 1, 60.0) == ()
     intent = make_intent(up=[policy(1, 15.0)], down=[policy(1, 60.0)])
     assert steps.longest_period(intent.scale_up, intent.scale_down) == 60.0
