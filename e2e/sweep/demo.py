@@ -23,7 +23,7 @@ from e2e.sweep import served
 DATASET = REPOSITORY / "examples" / "datasets" / "chains.jsonl"
 BUDGETS = ("0", "32", "64", "128", "256", "512", "none")
 MINIMUMS = ("32", "64", "128")
-RATE = "400"
+RATE = "200"
 FORCED_ROWS = 300
 CONCURRENCY = "48"
 

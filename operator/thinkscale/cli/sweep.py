@@ -51,6 +51,7 @@ def _run(argv: Sequence[str]) -> int:
     wanted = levels.parse_levels(options.budgets, options.minimums)
     rows = dataset.read(options.dataset, default)
     curves = [] if options.beside is None else published.read(options.beside)
+    sweep_load.check(options)
     key = sweep_options.api_key(options)
     from thinkscale.quality import plots  # fails now, and not after hours, without matplotlib
 

@@ -22,10 +22,22 @@ from thinkscale.simulation.scenario import Scenario
 from thinkscale.simulation.statistics import quantiles
 from thinkscale.simulation.workload import Workload
 
-HOURS: Final = 3.0
+LONGEST_SECONDS, SHORTEST_SECONDS = 3 * 3600.0, 3600.0
+ENOUGH_REQUESTS: Final = 300_000
+"""A steady load is as long as it takes to see the tails, between these bounds."""
 PLENTY: Final = 100_000
 """Replicas; what the resource allows is told beside."""
 Seconds = npt.NDArray[np.float64]
+
+
+def check(options: argparse.Namespace) -> None:
+    """Before anything is paid for: what says the load and the fleet can be read. Misuse,
+    TraceError.
+    """
+    if options.trace is not None:
+        trace.read(options.trace)
+    if options.spec is not None:
+        inputs.service(options.spec)
 
 
 def trade_of(
@@ -38,8 +50,10 @@ def trade_of(
     if options.trace is not None:
         at, words = trace.read(options.trace).at_seconds, f"Arrivals of {options.trace.name}"
     else:
-        count = max(1, int(generator.poisson(options.rate * HOURS * 3600)))
-        at = np.sort(generator.uniform(0, HOURS * 3600, count))
+        wanted = ENOUGH_REQUESTS / options.rate
+        seconds = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, wanted))
+        count = max(1, int(generator.poisson(options.rate * seconds)))
+        at = np.sort(generator.uniform(0, seconds, count))
         words = f"{options.rate:g} requests a second"
     first = cases[0]
     rows = next(iter(first.answered.values()))
@@ -57,9 +71,8 @@ def trade_of(
     assert scenario is not None
     declared = None if options.spec is None else inputs.service(options.spec)
     allowed = None if declared is None else declared.spec.scaling.max_replicas
-    engine = scenario.profile.name
-    load = f"{words} on {engine}"
-    return Trade(load=load, points=tuple(points), max_replicas=allowed)
+    serves = scenario.profile.name if declared is None else declared.metadata.name
+    return Trade(load=f"{words} on {serves}", points=tuple(points), max_replicas=allowed)
 
 
 def _recommended(cases: Sequence[Case]) -> tuple[Sequence[Answered], float] | None:

@@ -270,8 +270,21 @@ def test_a_load_puts_latencies_and_gpus_beside_the_accuracy(sweep, tmp_path):
     needed = [point["replicas_mean"] for point in points]
     assert needed == sorted(needed)
     assert report["trade"]["max_replicas"] == 12
+    assert report["trade"]["load"] == "2 requests a second on r1-32b"
     for name in ("report.md", "trade.png", "curves.png", "tiers.yaml", "answers.jsonl"):
         assert (tmp_path / "out" / name).stat().st_size > 0
+
+
+def test_a_trace_says_when_and_the_sweep_how_long(sweep, tmp_path):
+    trace = tmp_path / "calm.csv"
+    rows = "".join(f"{second / 4},200,800,100\n" for second in range(2400))
+    trace.write_text("arrival_s,prompt_tokens,reasoning_tokens,answer_tokens\n" + rows)
+    assert sweep("--trace", str(trace), "--engine", "8b-1xh100") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["trade"]["load"] == "Arrivals of calm.csv on 8b-1xh100"
+    none = report["trade"]["points"][-1]
+    # 60 tokens of the longest thought at 7.7 ms and some: not the trace's 800.
+    assert 0.3 < none["ttfa_seconds"][2] < 1.0
 
 
 @pytest.mark.parametrize(
@@ -287,6 +300,8 @@ def test_a_load_puts_latencies_and_gpus_beside_the_accuracy(sweep, tmp_path):
         (["--beside", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (["--spec", "nowhere.yaml"], "--spec says what serves, but not what load"),
         (["--rate", "0"], "--rate 0 is no load"),
+        (["--rate", "1", "--spec", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["--trace", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (["--grader", "wise"], "unknown grader 'wise'"),
         (["--out", os.devnull], "cannot be written"),
     ],
