@@ -7,15 +7,15 @@ task only waits for the end, or for the client to hang up (which cancels it, and
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from thinkscale.emulator import vocabulary
 from thinkscale.emulator.choice import Choice, Parser, Piece, StopStrings
-from thinkscale.emulator.chunks import DONE, ENGINE_VERSION, Replies, ReplyStyle
+from thinkscale.emulator.chunks import Replies, ReplyStyle
 from thinkscale.emulator.engine import Engine, Job
 from thinkscale.emulator.lengths import Lengths
 from thinkscale.emulator.metrics import Metrics
@@ -30,7 +30,6 @@ from thinkscale.emulator.refusals import (
     unknown_model,
 )
 from thinkscale.emulator.requests import (
-    Body,
     Generation,
     ServedModel,
     chat_text,
@@ -38,36 +37,18 @@ from thinkscale.emulator.requests import (
 )
 from thinkscale.emulator.script import Script
 from thinkscale.emulator.tools import caller_of
+from thinkscale.emulator.wire import (
+    SSE_HEADERS,
+    Handler,
+    Shapes,
+    empty,
+    json_body,
+    json_reply,
+    sent_as_event,
+)
 
 KEEP_ALIVE_SECONDS: Final = 5.0
 """vLLM's: a client must not reuse a connection that was idle for so long."""
-SSE_HEADERS: Final = {"Content-Type": "text/event-stream; charset=utf-8"}
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Shapes(Protocol):
-    """Shapes the replies of one request; see `chunks.Replies`."""
-
-    def first(self, choice: Choice, prompt: Sequence[int]) -> bytes:
-        """What goes before a chat's first token."""
-        ...
-
-    def piece(self, choice: Choice, piece: Piece, prompt: Sequence[int]) -> bytes:
-        """What one piece is in the stream."""
-        ...
-
-    def end(self, choices: Sequence[Choice], prompt_tokens: int) -> bytes:
-        """What comes last."""
-        ...
-
-    def whole(
-        self,
-        choices: Sequence[Choice],
-        pieces: Sequence[Sequence[Piece]],
-        prompts: Sequence[Sequence[int]],
-    ) -> bytes:
-        """The answer of a request that does not stream."""
-        ...
 
 
 class Server:
@@ -125,7 +106,7 @@ class Server:
             web.get("/health", empty),
             web.get("/ping", empty),
             web.post("/ping", empty),
-            web.get("/version", _version),
+            web.get("/version", self._version),
             web.get("/load", self._load),
             web.get("/metrics", self._metrics),
             web.post("/tokenize", self._tokenize),
@@ -308,6 +289,10 @@ class Server:
         }
         return json_reply(orjson.dumps({"object": "list", "data": [card]}))
 
+    async def _version(self, request: web.Request) -> web.Response:
+        version = ".".join(str(part) for part in (*self._options.version, 0))
+        return json_reply(orjson.dumps({"version": version}))
+
     async def _load(self, request: web.Request) -> web.Response:
         load = self.engine.in_flight if self._options.tracks_load else 0
         return json_reply(orjson.dumps({"server_load": load}))
@@ -360,39 +345,3 @@ class Server:
 
 def _nowhere(choice: Choice, piece: Piece) -> None:
     """A sink before there is one."""
-
-
-async def sent_as_event(request: web.Request, error: bytes) -> web.StreamResponse:
-    """An error inside HTTP 200."""
-    response = web.StreamResponse(headers=SSE_HEADERS)
-    await response.prepare(request)
-    await response.write(b"data: " + error + b"\n\n" + DONE)
-    await response.write_eof()
-    return response
-
-
-async def json_body(request: web.Request) -> Body:
-    """A request's body. Refusal: it is no JSON object."""
-    if request.content_type != "application/json":
-        raise malformed(f"Unsupported content type: {request.content_type}")
-    try:
-        body: Any = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as wrong:
-        raise malformed(f"JSON decode error: {wrong}", "body") from wrong
-    if not isinstance(body, dict):
-        raise malformed("Input should be a valid dictionary", "body")
-    return body
-
-
-async def empty(request: web.Request) -> web.Response:
-    """200 and nothing."""
-    return web.Response()
-
-
-async def _version(request: web.Request) -> web.Response:
-    return json_reply(orjson.dumps({"version": ENGINE_VERSION}))
-
-
-def json_reply(body: bytes, status: int = 200) -> web.Response:
-    """JSON that is written already."""
-    return web.Response(body=body, status=status, content_type="application/json")

@@ -21,9 +21,10 @@ from thinkscale.emulator.choice import Parser
 from thinkscale.emulator.metrics import Metrics
 from thinkscale.emulator.refusals import Refusal, busy, malformed
 from thinkscale.emulator.requests import Body, chat_text, read_generation
-from thinkscale.emulator.server import Server, empty, json_body, json_reply, sent_as_event
+from thinkscale.emulator.server import Server
 from thinkscale.emulator.sglang_metrics import SglangMetrics
 from thinkscale.emulator.sglang_replies import SglangReplies
+from thinkscale.emulator.wire import empty, json_body, json_reply, sent_as_event
 
 VERSION: Final = "0.5.20"
 TOKENIZERS_LONGEST: Final = 131_072

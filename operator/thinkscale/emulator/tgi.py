@@ -20,9 +20,10 @@ from thinkscale.emulator.engine import Job
 from thinkscale.emulator.metrics import Metrics
 from thinkscale.emulator.refusals import Refusal, malformed, out_of_range
 from thinkscale.emulator.requests import Body, Generation, chat_text, read_generation
-from thinkscale.emulator.server import Server, empty, json_body, json_reply, sent_as_event
+from thinkscale.emulator.server import Server
 from thinkscale.emulator.tgi_metrics import TgiMetrics
 from thinkscale.emulator.tgi_replies import VERSION, TgiReplies, TgiRoute
+from thinkscale.emulator.wire import empty, json_body, json_reply, sent_as_event
 
 ROUND_TOKENS: Final = 1024
 _OVERLOADED: Final = "Model is overloaded"

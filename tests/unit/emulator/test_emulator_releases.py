@@ -1,5 +1,6 @@
 """The emulator as older vLLMs: what was renamed, and when."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -31,6 +32,7 @@ def test_the_thoughts_field_is_the_releases(shared: Shared, version: str, fields
 @pytest.mark.parametrize("version", ["0.9", "0.32"])
 def test_old_and_new_names_of_metrics_are_read_alike(shared: Shared, version: str) -> None:
     emulator = shared("--reasoning-parser", "deepseek_r1", "--vllm-version", version)
+    assert json.loads(emulator.get("/version")) == {"version": f"{version}.0"}
     page = emulator.get("/metrics")
     assert ("vllm:gpu_cache_usage_perc{" in page) == (version == "0.9")
     assert ("vllm:kv_cache_usage_perc{" in page) == (version == "0.32")
