@@ -286,6 +286,7 @@ class Relay:
         """
         return (
             self._native is not None
+            and not self._sent
             and isinstance(status, int)
             and self._dialect.refuses_native_budget(status, str(message))
         )
