@@ -166,7 +166,7 @@ class SglangReader(TextReader):
             chunk.token_ids = self.handles(chunk.text, len(chunk.token_ids))
             return chunk
         text = chunk.thinking + chunk.text
-        if text:
+        if text or chunk.tool:
             chunk.token_ids = self._counted_text(chunk, text)
         else:
             natural = chunk.finish_reason == "stop" and chunk.stop_reason is None
@@ -182,7 +182,7 @@ class SglangReader(TextReader):
         tokens = (usage.get("completion_tokens") or 0) - self._counted - len(tag)
         if chunk.thinking and usage.get("reasoning_tokens"):
             tokens = min(tokens, usage["reasoning_tokens"] - self._thought)
-        ids = self.handles(text, max(1, tokens))
+        ids = self.handles(text, max(1 if text else 0, tokens))
         self._counted += len(tag) + len(ids)
         self._thought += len(ids) if chunk.thinking else 0
         return (*tag, *ids)

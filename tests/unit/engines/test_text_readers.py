@@ -120,6 +120,17 @@ def test_a_step_that_ends_the_thought_and_begins_the_answer_is_told_apart() -> N
     assert len(reader.read(sglang_chunk(text="yes", told=5)).token_ids or ()) == 2
 
 
+def test_the_words_of_a_function_call_are_counted_too() -> None:
+    reader = SglangReader(CHAT, TAGS)
+    reader.read(sglang_chunk(thinking="so", told=1))
+    call = sglang_chunk(told=6)
+    call["choices"][0]["delta"]["tool_calls"] = [{"function": {"arguments": "{}"}}]
+    again = sglang_chunk(told=6)
+    again["choices"][0]["delta"]["tool_calls"] = [{"function": {"arguments": "{}"}}]
+    assert len(reader.read(call).token_ids or ()) == 5  # the tag is one of them
+    assert reader.read(again).token_ids == ()
+
+
 def test_a_thought_that_the_model_opened_itself_has_its_tag_back() -> None:
     reader = SglangReader(CHAT, Tags(open_id=7, close_id=8, parses=True))
     ids = reader.read(sglang_chunk(thinking="so", told=2)).token_ids or ()
