@@ -147,9 +147,8 @@ class SglangReader(TextReader):
         thinks = template.get("enable_thinking") is not False
         self._parses = tags.parses and body.get("separate_reasoning") is not False
         self._in_prompt = tags.template_opens and thinks
-        if not tags.renders:  # an older release: a chat cannot be gone on with
-            tags = replace(tags, closing_ids=(), nudge_ids=())
-        super().__init__(tags, opened=self._in_prompt and not self._parses)
+        opened = self._in_prompt and not self._parses
+        super().__init__(tags, opened=opened, resumable=tags.renders)
         self._body = body
         self._counted = 0
         self._thought = 0

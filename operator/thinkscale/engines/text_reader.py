@@ -38,8 +38,12 @@ class TextReader:
     counts_by_usage = False
     overshoots = False
 
-    def __init__(self, tags: Tags, *, opened: bool) -> None:
-        """`tags`: in the model's own ids; one that is no single token has no handle either."""
+    def __init__(self, tags: Tags, *, opened: bool, resumable: bool) -> None:
+        """`tags`: in the model's own ids; one that is no single token has no handle either. Not
+        `resumable`: the engine does not tell what to go on behind.
+        """
+        if not resumable:
+            tags = replace(tags, closing_ids=(), nudge_ids=())
         self.tags = replace(
             tags,
             open_id=None if tags.open_id is None else OPEN,

@@ -137,13 +137,12 @@ class TgiRequests:
         """What a template opens, it opens for every chat: it takes no arguments."""
         *texts, info, rendered = answers
         context = info.get("max_total_tokens") if isinstance(info, dict) else None
-        if not isinstance(rendered, dict):
-            return Tags()  # without a rendered chat there is nothing to go on behind
-        prompt = str(rendered.get("templated_text"))
+        prompt = rendered.get("templated_text") if isinstance(rendered, dict) else None
         return replace(
             tag_tokens([self.ids(answer) for answer in texts]),
             context_tokens=context if isinstance(context, int) else None,
-            template_opens=leaves_open(prompt),
+            template_opens=isinstance(prompt, str) and leaves_open(prompt),
+            renders=isinstance(prompt, str),
         )
 
     def spell_question(self, ids: Sequence[int], *, model: str) -> Question | None:
@@ -177,10 +176,11 @@ class TgiReader(TextReader):
 
     def __init__(self, route: Route, body: Mapping[str, Any], tags: Tags) -> None:
         prompt = body.get("prompt")
-        opened = tags.template_opens
+        opened, resumable = tags.template_opens, tags.renders
         if route is Route.COMPLETIONS:
             opened = isinstance(prompt, str) and leaves_open(prompt)
-        super().__init__(tags, opened=opened)
+            resumable = isinstance(prompt, str)
+        super().__init__(tags, opened=opened, resumable=resumable)
         self._body = body
         self._raw = prompt if route is Route.COMPLETIONS and isinstance(prompt, str) else None
 

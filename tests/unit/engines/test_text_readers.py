@@ -189,6 +189,20 @@ def test_a_chat_that_cannot_be_rendered_cannot_be_gone_on_with() -> None:
     assert dialect.reader(Route.CHAT, CHAT, tags).tags.closing_ids == ()
 
 
+def test_a_tgi_without_a_chat_template_goes_on_with_completions_alone() -> None:
+    dialect = DIALECTS["TGI"]
+    token = [{"id": 5, "text": "x", "start": 0, "stop": 1}]
+    tags = dialect.tags([token, token, token, token, {"max_total_tokens": 9}, None])
+    assert tags.context_tokens == 9
+    assert dialect.reader(Route.CHAT, CHAT, tags).tags.closing_ids == ()
+    reader = dialect.reader(Route.COMPLETIONS, {"prompt": "x <think>"}, tags)
+    assert reader.opened
+    assert isinstance(reader, TgiReader)
+    assert reader.text(reader.tags.closing_ids) == "\n</think>\n\n"
+    ids = dialect.reader(Route.COMPLETIONS, {"prompt": [1, 2]}, tags)
+    assert ids.tags.closing_ids == ()
+
+
 def test_only_the_first_choice_of_several_is_counted() -> None:
     reader = SglangReader(CHAT, TAGS)
     second = sglang_chunk(thinking="so", told=5)
