@@ -45,6 +45,13 @@ FIELDS: Final[dict[str, str]] = {
     ),
     "spec.thinking.tiers[].floorTokens": LIVE
     + "test_load_pushes_a_tier_to_its_own_floor_no_further",
+    **dict.fromkeys(
+        (
+            "spec.thinking.tiers[].quality[].maxTokens",
+            "spec.thinking.tiers[].quality[].scorePercent",
+        ),
+        SCALE + "test_load_lowers_the_tier_that_loses_least_by_it",
+    ),
     "spec.answer.maxTokens": LIVE + "test_an_answer_ends_at_its_maximum",
     "spec.slos[].name": LIVE + "test_each_indicator_is_scored_against_its_threshold",
     "spec.slos[].indicator": LIVE + "test_each_indicator_is_scored_against_its_threshold",

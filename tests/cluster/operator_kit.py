@@ -259,8 +259,9 @@ class StandInGateway:
         arrivals: int = 0,
         replicas: dict[str, ReplicaSignals] | None = None,
         fastest_token_seconds: float | None = None,
+        **others: Any,
     ) -> None:
-        """This is the state now."""
+        """This is the state now; `others`: fields that stay until they are told again."""
         update = {
             "sequence": self._signals.sequence + 1,
             "phases": PhaseCounts(queued=queued, thinking=thinking, answering=answering),
@@ -268,6 +269,7 @@ class StandInGateway:
             "counters": Counters(arrivals=arrivals),
             "replicas": replicas or {},
             "fastest_token_seconds": fastest_token_seconds,
+            **others,
         }
         self._signals = self._signals.model_copy(update=update)
         self._loop.call_soon_threadsafe(self._move)

@@ -17,7 +17,13 @@ from e2e.harness import ClusterClient, eventually
 from tests.cluster.crd_inputs import install_crd
 from tests.cluster.operator_kit import SERVICE, Fleet, Operator, StandInGateway, operator
 from thinkscale.api import names
-from thinkscale.model.signals import EngineSignals, PhaseCounts, ReplicaSignals
+from thinkscale.model.ages import BINS
+from thinkscale.model.signals import (
+    EngineSignals,
+    LifeTableCounts,
+    PhaseCounts,
+    ReplicaSignals,
+)
 
 GATEWAY_IP = "127.0.8.1"
 SEATS = SERVICE["spec"]["engine"]["maxConcurrentRequests"]
@@ -263,3 +269,42 @@ def test_a_known_gpu_gives_the_gateways_a_ceiling_at_once(scaled: Scaled) -> Non
     )
     annotations = scaled.fleet.model()["metadata"]["annotations"]
     assert annotations[names.ROLLING_INPUTS] == inputs, "no pod rolls for it"
+
+
+def quality(*scores: str) -> list[dict[str, Any]]:
+    """Points at 1,024, 4,096 and 16,384 tokens."""
+    budgets = (1024, 4096, 16_384)
+    return [{"maxTokens": b, "scorePercent": s} for b, s in zip(budgets, scores, strict=True)]
+
+
+@starting()
+def test_load_lowers_the_tier_that_loses_least_by_it(scaled: Scaled) -> None:
+    scores = {"flat": quality("80", "80.5", "81"), "steep": quality("40", "60", "80")}
+    tiers = [{"name": n, "maxTokens": 16_384, "quality": q} for n, q in scores.items()]
+    thinking = {"budget": {"maxTokens": 16_384, "floorTokens": 1024}, "tiers": tiers}
+    engine = {"contextTokens": 32_768, "gpus": {"count": 2, "product": "H100"}}
+    model = {"uri": "hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"}
+    scaled.change({}, thinking=thinking, engine=engine, model=model, answer={"maxTokens": 4096})
+    seen = LifeTableCounts(
+        exposure_tokens=tuple(50_000_000 // (1 + age // 4) for age in range(BINS)),
+        ends=tuple(10_000 // (1 + age // 4) for age in range(BINS)),
+    )
+    scaled.gateway.say(
+        life_table=seen, output_life_table=seen, tier_arrivals={"flat": 500, "steep": 500}
+    )
+
+    def told() -> dict[str, Any]:
+        scaled.size()
+        rule = scaled.directive()["brownout"] or {}
+        return {tier["name"]: tier["budgetTokens"] for tier in rule.get("tiers", ())}
+
+    made = eventually(told, 30, "tiers in the directive")
+    assert all(low <= high for low, high in zip(made["flat"], made["steep"], strict=True))
+    assert sum(made["steep"]) > 1.5 * sum(made["flat"])
+    tiers[0]["quality"], tiers[1]["quality"] = tiers[1]["quality"], tiers[0]["quality"]
+    scaled.change({}, thinking=thinking)
+    eventually(
+        lambda: (now := told()) and sum(now["flat"]) > 1.5 * sum(now["steep"]), 30, "swapped"
+    )
+    scaled.change({}, thinking=thinking | {"tiers": []})
+    eventually(lambda: not told(), 30, "no tier tells its quality any more")

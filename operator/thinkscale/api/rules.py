@@ -335,6 +335,28 @@ TIER: Final[Sequence[CelRule]] = (
         message="must be from minTokens to maxTokens: change one of them",
         field=".floorTokens",
     ),
+    CelRule(
+        rule="!has(self.quality) || size(self.quality) != 1",
+        message="must have at least two points, or none: one alone does not say what less thinking "
+        "costs",
+        field=".quality",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.quality) || self.quality.all(p, self.quality.exists_one(q, "
+            "q.maxTokens == p.maxTokens)) && self.quality.map(p, p.maxTokens).isSorted()"
+        ),
+        message="must have each maxTokens once, the smallest first: sort the points",
+        field=".quality",
+    ),
+)
+
+QUALITY: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="double(self.scorePercent) <= 100.0",
+        message='must be from 0 to 100, for example "82.5"',
+        field=".scorePercent",
+    ),
 )
 
 SLO: Final[Sequence[CelRule]] = (
@@ -383,6 +405,7 @@ RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     "spec.thinking": THINKING,
     "spec.thinking.budget": BUDGET,
     "spec.thinking.tiers[]": TIER,
+    "spec.thinking.tiers[].quality[]": QUALITY,
     "spec.slos[]": SLO,
     "spec.scaling": SCALING,
     **resource_rules("spec.gateway.resources"),

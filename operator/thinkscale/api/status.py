@@ -30,6 +30,10 @@ class QualityDebt(Resource):
     """Requests whose thinking load has cut short."""
     tokens_withheld: int
     """Thinking tokens that the declared budget would have left them, at most."""
+    points_withheld: int | None = None
+    """Percent points of score that they were expected to lose, all together: 100 is one answer that
+    would have been right. As far as their tiers tell their quality; absent: none does.
+    """
 
 
 class LastDecision(Resource):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from thinkscale.api.base import DnsLabel, ObjectName, Resource, Tokens, as_set, keyed_by
+from thinkscale.api.base import DnsLabel, ObjectName, Resource, Tokens, as_set, atomic, keyed_by
 from thinkscale.api.pods import ResourceRequirements
 
 PositiveTokens = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -58,6 +58,15 @@ class Effort(StrEnum):
     MAX = "Max"
 
 
+class QualitySpec(Resource):
+    """One point of a tier's quality, as `thinkscale sweep` measures it."""
+
+    max_tokens: Tokens
+    """Thinking tokens that no request of the tier went beyond."""
+    score_percent: Percentage
+    """What they scored then, as a string: `"82.5"`; from 0 to 100."""
+
+
 class TierSpec(Resource):
     """A way of thinking that requests choose by their effort, or by the tier's name."""
 
@@ -72,6 +81,14 @@ class TierSpec(Resource):
     floor_tokens: Tokens | None = None
     """Load closes no thought of this tier that is shorter; absent: `budget.floorTokens` alone
     says how far load may go.
+    """
+    quality: Annotated[
+        tuple[QualitySpec, ...], Field(max_length=32, json_schema_extra=atomic())
+    ] = ()
+    """What the tier scores by its maximum, at least two points by rising maxTokens, as `thinkscale
+    sweep` writes them. Of the tiers that tell it, load lowers first where that costs the least
+    expected score for each GPU-second saved. Absent: the tier has the budget that load leaves to
+    everybody.
     """
 
 

@@ -1,4 +1,5 @@
-"""The quality debt of the last day: how many thoughts load has cut short, and the tokens withheld.
+"""The quality debt of the last day: how many thoughts load has cut short, the tokens withheld, and
+the expected score that was lost by it.
 
 Counted by the hour, so that a day is two dozen small numbers, and kept beside the law's memory: a
 restart of the operator forgives nothing. Totals that began anew (another epoch) are a new baseline;
@@ -25,8 +26,22 @@ class Debt:
     epoch: str | None = None
     cut: int = 0
     withheld: int = 0
-    hours: tuple[tuple[int, int, int], ...] = ()
-    """Hour since 1970, cut thoughts, withheld tokens; only hours in which there were any."""
+    millipoints: int = 0
+    hours: tuple[tuple[int, ...], ...] = ()
+    """Hour since 1970, cut thoughts, withheld tokens, thousandths of percent points of score; only
+    hours in which there were any. Hours that were kept without the last have none.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """Of the last day, to the hour."""
+
+    cut: int = 0
+    """Thoughts that load has cut."""
+    withheld_tokens: int = 0
+    points: float = 0.0
+    """Percent points of expected score, as far as tiers tell their quality."""
 
 
 def observe(debt: Debt, observation: Observation, now: datetime) -> Debt:
@@ -39,22 +54,37 @@ def observe(debt: Debt, observation: Observation, now: datetime) -> Debt:
         case _:
             return debt
     seen = replace(
-        debt, epoch=observation.epoch, cut=budget.cut_by_load, withheld=budget.withheld_tokens
+        debt,
+        epoch=observation.epoch,
+        cut=budget.cut_by_load,
+        withheld=budget.withheld_tokens,
+        millipoints=budget.withheld_millipoints,
     )
-    cut, withheld = seen.cut - debt.cut, seen.withheld - debt.withheld
-    if debt.epoch != observation.epoch or (cut <= 0 and withheld <= 0):
+    new = (
+        seen.cut - debt.cut,
+        seen.withheld - debt.withheld,
+        seen.millipoints - debt.millipoints,
+    )
+    if debt.epoch != observation.epoch or (new[0] <= 0 and new[1] <= 0):
         return seen
-    hour = _hour(now)
-    recent = {at: (cuts, tokens) for at, cuts, tokens in debt.hours if at > hour - HOURS}
-    cuts, tokens = recent.get(hour, (0, 0))
-    recent[hour] = (cuts + cut, tokens + withheld)
+    recent = _recent(debt, now)
+    before = recent.get(_hour(now), (0, 0, 0))
+    recent[_hour(now)] = tuple(a + b for a, b in zip(before, new, strict=True))
     return replace(seen, hours=tuple((at, *made) for at, made in sorted(recent.items())))
 
 
-def owed(debt: Debt, now: datetime) -> tuple[int, int]:
-    """Cut thoughts and withheld tokens of the last day, to the hour."""
-    recent = [made for at, *made in debt.hours if at > _hour(now) - HOURS]
-    return sum(cut for cut, _ in recent), sum(withheld for _, withheld in recent)
+def owed(debt: Debt, now: datetime) -> Owed:
+    """What load has cost in the last day."""
+    cut, withheld, millipoints = (
+        sum(column) for column in zip((0, 0, 0), *_recent(debt, now).values(), strict=True)
+    )
+    return Owed(cut=cut, withheld_tokens=withheld, points=millipoints / 1000)
+
+
+def _recent(debt: Debt, now: datetime) -> dict[int, tuple[int, ...]]:
+    """The hours of the last day."""
+    since = _hour(now) - HOURS
+    return {at: (*made, 0, 0, 0)[:3] for at, *made in debt.hours if at > since}
 
 
 def to_json(debt: Debt) -> str:

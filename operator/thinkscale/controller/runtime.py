@@ -120,6 +120,8 @@ def _said(directive: Directive) -> Any:
     said = directive.model_dump(exclude={"id": True, "brownout": {"until", "cuts_allowed"}})
     if said["brownout"] is not None:
         said["brownout"]["floor_tokens"] = float(said["brownout"]["floor_tokens"])
+        for tier in said["brownout"].get("tiers", ()):
+            tier["budget_tokens"] = [float(tokens) for tokens in tier["budget_tokens"]]
     return said | {"cordoned": sorted(directive.cordoned)}
 
 

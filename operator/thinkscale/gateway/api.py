@@ -71,12 +71,14 @@ class Api:
 
     def _close_thoughts(self, now: float) -> None:
         brownout = self._gateway.brownout
-        effective = brownout.effective_tokens
-        if effective is None:
+        if brownout.effective_tokens is None:
             return
         open_thoughts = (relay.closable_thought() for relay in self._relays)
         for thought in brownout.choose((t for t in open_thoughts if t is not None), now):
-            thought.item.close_thought(effective)
+            limit = brownout.limit_tokens(thought.tier)
+            assert limit is not None
+            thought.item.flight.would_lose_millipoints = round(1000 * brownout.lost_points(thought))
+            thought.item.close_thought(limit)
 
     async def _close_when_draining(self, _: web.Request, response: web.StreamResponse) -> None:
         """No answer keeps its connection then: clients with pools would never let go.
@@ -108,6 +110,8 @@ class Api:
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
             return refusal(error.message, kind, error.status, param=error.param)
         relay = self._relay(request, config, parsed, client)
+        if parsed.grant.tier:
+            self._gateway.ledger.of_tier(relay.flight, parsed.grant.tier)
         self._relays.add(relay)
         try:
             return await relay.run()

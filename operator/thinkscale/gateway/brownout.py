@@ -11,7 +11,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from thinkscale.model.brownout import ARRIVALS_SECONDS, Brownout, BrownoutRule, Pressure, evaluate
+from thinkscale.model.brownout import (
+    ARRIVALS_SECONDS,
+    Brownout,
+    BrownoutRule,
+    Pressure,
+    evaluate,
+    terms,
+)
 from thinkscale.model.cutting import CutLimits, Thought
 
 T = TypeVar("T")
@@ -71,7 +78,18 @@ class BrownoutControl:
     def choose(self, thoughts: Iterable[Thought[T]], now: float) -> list[Thought[T]]:
         """Of these open thoughts, the ones to close now."""
         effective = self._state.effective_tokens
-        return [] if effective is None else self._limits.choose(thoughts, effective, now)
+        if effective is None:
+            return []
+        return self._limits.choose(thoughts, effective, now, terms(self._rule, self._state))
+
+    def limit_tokens(self, tier: str) -> int | None:
+        """Thoughts of this tier are closed at this age; None: nobody's is."""
+        return self._state.tokens_by_tier.get(tier, self._state.effective_tokens)
+
+    def lost_points(self, thought: Thought[T]) -> float:
+        """Expected score that closing it now costs, percent points; 0 where nobody knows."""
+        known = terms(self._rule, self._state)
+        return known.lost_points(thought.tier, thought.age_tokens) if known else 0.0
 
     def locate(self, replicas: Iterable[str]) -> None:
         """The fleet changed."""

@@ -20,6 +20,10 @@ class Flight:
     prompt: int = 0
     """Tokens of its prompt: an estimate until an engine has told them."""
     prompt_told: bool = False
+    tier: str = ""
+    """Empty: none."""
+    would_lose_millipoints: int = 0
+    """Expected score that load's cut of its thought costs."""
     replica: str | None = None
     holding: Holding | None = None
     """What that replica holds, this request included."""

@@ -35,6 +35,7 @@ class BudgetCounts:
     cut_by_load: int = 0
     violations: dict[Violation, int] = field(default_factory=lambda: dict.fromkeys(Violation, 0))
     withheld_tokens: int = 0
+    withheld_millipoints: int = 0
     extended: int = 0
 
 
@@ -80,6 +81,7 @@ class Ledger:
     thinking_pace: Bins = field(default_factory=lambda: Bins(PACE_EDGES_SECONDS))
     answer_pace: Bins = field(default_factory=lambda: Bins(PACE_EDGES_SECONDS))
     fastest_token_seconds: float | None = None
+    tier_arrivals: dict[str, int] = field(default_factory=dict)
     changes: int = 0
     """Grows with everything that a reader of `/signals` could see."""
     _answering: int = 0
@@ -112,6 +114,11 @@ class Ledger:
         self.totals.arrivals += 1
         self.changes += 1
         return flight
+
+    def of_tier(self, flight: Flight, tier: str) -> None:
+        """What arrived belongs to a tier."""
+        flight.tier = tier
+        self.tier_arrivals[tier] = self.tier_arrivals.get(tier, 0) + 1
 
     def dispatch(self, flight: Flight, replica: str, now: float) -> None:
         """It was sent to a replica."""
@@ -165,6 +172,7 @@ class Ledger:
             self.life_table.end(flight.thinking)
         elif by_load and flight.cut_at is None:
             flight.cut_at = flight.output
+            self.budget.withheld_millipoints += flight.would_lose_millipoints
 
     def end(self, flight: Flight, outcome: Outcome, now: float) -> None:
         """It is over."""

@@ -180,6 +180,13 @@ class _Books:
         )
         withheld.add_metric([self._service], counts.withheld_tokens)
         yield withheld
+        points = CounterMetricFamily(
+            PREFIX + "withheld_score_points",
+            "Expected score, in percent points, that thoughts cut by load have lost.",
+            labels=["service"],
+        )
+        points.add_metric([self._service], counts.withheld_millipoints / 1000)
+        yield points
         yield self._gauge(
             "brownout", "1 while fresh requests wait too long.", self._gateway.brownout.on
         )

@@ -35,6 +35,7 @@ def signals_of(gateway: Gateway) -> GatewaySignals:
         fastest_token_seconds=ledger.fastest_token_seconds,
         replicas=_replicas(gateway, now),
         budget=_budget(gateway),
+        tier_arrivals=dict(ledger.tier_arrivals),
     )
 
 
@@ -50,6 +51,7 @@ def _budget(gateway: Gateway) -> BudgetSignals:
         overrun=counts.violations[Violation.OVERRUN],
         injected=counts.violations[Violation.INJECTED],
         withheld_tokens=counts.withheld_tokens,
+        withheld_millipoints=counts.withheld_millipoints,
     )
 
 

@@ -6,18 +6,19 @@ than late and hard. The effective budget is the largest B under which the ready 
 arrivals and drain the queue: `(arrivals per second + fresh / drain_seconds) * r(B) <= replicas`,
 with r(B) the replica-seconds of one request, learnt by the law. Every thought of age B or more is
 closed, and its answer follows. Requests are never capped when they are sent: most of those would
-never have needed it. Never under the floor; never more cuts than the allowance.
+never have needed it. Never under the floor; never more cuts than the allowance. A tier that tells
+its quality has a budget of its own at each point of r(B) (`model.tier_budgets`).
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from thinkscale.model.signals import Wire
+from thinkscale.model.tier_budgets import Place, TierBudgets, TierTerms
 
 STAYS_ON_SECONDS: Final = 1.0
 ARRIVALS_SECONDS: Final = 10.0
@@ -44,6 +45,10 @@ class BrownoutRule(Wire):
     cuts_allowed: Annotated[int, Field(ge=0)] = 0
     """Thoughts that all gateways together may cut under this directive."""
     cuts_per_replica_second: float = 1.0
+    tiers: Annotated[
+        tuple[TierBudgets, ...], Field(exclude_if=lambda tiers: not tiers, max_length=8)
+    ] = ()
+    """Tiers that tell their quality; all others have the common budget."""
     until: datetime
     """It ends then, unless the law pushes it ahead."""
 
@@ -68,6 +73,8 @@ class Brownout:
     """When it was last triggered (seconds on the caller's clock); None: it is off."""
     effective_tokens: int | None = None
     """Thoughts of this age are closed; None: nobody's is."""
+    tokens_by_tier: Mapping[str, int] = field(default_factory=dict)
+    """Where a tier has a budget of its own, that one; empty while nobody's thought is closed."""
 
 
 def evaluate(
@@ -85,11 +92,30 @@ def evaluate(
     )
     if not (triggered or lingering):
         return Brownout()
-    budget = carried_budget(rule, pressure)
+    since = now if triggered else state.last_on
+    rate = _rate(rule, pressure)
+    if rate <= 0:
+        return Brownout(last_on=since)
+    if not rule.carried:
+        return Brownout(last_on=since, effective_tokens=rule.floor_tokens)
+    place = _largest(rule.carried, pressure.replicas / rate)
+    if place is None:
+        return Brownout(last_on=since)
     return Brownout(
-        last_on=now if triggered else state.last_on,
-        effective_tokens=None if budget is None else max(rule.floor_tokens, budget),
+        last_on=since,
+        effective_tokens=max(rule.floor_tokens, place.tokens(_budgets(rule))),
+        tokens_by_tier={
+            tier.name: max(rule.floor_tokens, place.tokens(tier.budget_tokens))
+            for tier in rule.tiers
+        },
     )
+
+
+def terms(rule: BrownoutRule | None, state: Brownout) -> TierTerms | None:
+    """What is in force for tiers; None: no tier tells its quality."""
+    if rule is None or not rule.tiers:
+        return None
+    return TierTerms(ages=_budgets(rule), tiers=rule.tiers, tokens=state.tokens_by_tier)
 
 
 def carried_budget(rule: BrownoutRule, pressure: Pressure) -> int | None:
@@ -98,25 +124,31 @@ def carried_budget(rule: BrownoutRule, pressure: Pressure) -> int | None:
     Replicas 4, 2 arrivals a second, 60 fresh with 60 s to drain: r(B) may be 4/(2 + 1) = 1.33.
     With points (1,024: 1.0) and (4,096: 2.0) that is a third of the way in log tokens: 1,625.
     """
-    rate = pressure.arrivals_per_second + pressure.fresh / rule.drain_seconds
+    rate = _rate(rule, pressure)
     if rate <= 0:
         return None
     if not rule.carried:
         return rule.floor_tokens
-    return _largest(rule.carried, pressure.replicas / rate)
+    place = _largest(rule.carried, pressure.replicas / rate)
+    return None if place is None else place.tokens(_budgets(rule))
 
 
-def _largest(carried: Sequence[Carried], allowed: float) -> int | None:
+def _rate(rule: BrownoutRule, pressure: Pressure) -> float:
+    return pressure.arrivals_per_second + pressure.fresh / rule.drain_seconds
+
+
+def _budgets(rule: BrownoutRule) -> tuple[int, ...]:
+    return tuple(point.budget_tokens for point in rule.carried)
+
+
+def _largest(carried: Sequence[Carried], allowed: float) -> Place | None:
     if allowed >= carried[-1].replica_seconds:
         return None
-    below = None
-    for point in carried:
+    for at, point in enumerate(carried):
         if point.replica_seconds > allowed:
-            if below is None:
-                return point.budget_tokens
-            span = point.replica_seconds - below.replica_seconds
-            share = (allowed - below.replica_seconds) / span
-            low, high = math.log(max(1, below.budget_tokens)), math.log(max(1, point.budget_tokens))
-            return round(math.exp(low + share * (high - low)))
-        below = point
+            if at == 0:
+                return Place(index=0)
+            below = carried[at - 1].replica_seconds
+            share = (allowed - below) / (point.replica_seconds - below)
+            return Place(index=at - 1, share=share)
     return None

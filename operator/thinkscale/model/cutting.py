@@ -5,12 +5,15 @@ simulator share it.
 A closed thought goes on as a new prompt at its replica, so closing many at once would stall those
 who answer: a replica closes at most `cuts_per_replica_second` of its thoughts a second. And every
 cut is taken from the allowance that the directive brought; when that is used up nobody is cut until
-the next one comes. The longest thoughts go first: they hold the most KV cache.
+the next one comes. The longest thoughts go first: they hold the most KV cache. Where tiers tell
+their quality, those go first that lose the least expected score for each replica-second saved.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+from thinkscale.model.tier_budgets import TierTerms
 
 T = TypeVar("T")
 
@@ -27,6 +30,8 @@ class Thought(Generic[T]):
     replica: str
     age_tokens: int
     """Thinking tokens so far."""
+    tier: str = ""
+    """Empty: none."""
 
 
 class CutLimits:
@@ -49,14 +54,19 @@ class CutLimits:
         self.per_replica_second = per_replica_second / gateways
 
     def choose(
-        self, thoughts: Iterable[Thought[T]], effective_tokens: int, now: float
+        self,
+        thoughts: Iterable[Thought[T]],
+        effective_tokens: int,
+        now: float,
+        terms: TierTerms | None = None,
     ) -> list[Thought[T]]:
-        """Those to be closed now, longest first; they are counted as cut."""
+        """Those to be closed now, in their order; they are counted as cut. `terms`: what is in
+        force for tiers that tell their quality; None: there is no such tier.
+        """
         chosen: list[Thought[T]] = []
         if self.allowed <= 0:
             return chosen
-        old_enough = [t for t in thoughts if t.age_tokens >= effective_tokens]
-        for thought in sorted(old_enough, key=lambda t: -t.age_tokens):
+        for thought in _in_order(thoughts, effective_tokens, terms):
             if self.allowed <= 0:
                 break
             if self._take(thought.replica, now):
@@ -79,3 +89,15 @@ class CutLimits:
         """Keep nothing of replicas but these."""
         known = set(replicas)
         self._credits = {name: left for name, left in self._credits.items() if name in known}
+
+
+def _in_order(
+    thoughts: Iterable[Thought[T]], effective_tokens: int, terms: TierTerms | None
+) -> list[Thought[T]]:
+    """Those that are old enough, first whom to close first."""
+    if terms is None:
+        old_enough = [t for t in thoughts if t.age_tokens >= effective_tokens]
+        return sorted(old_enough, key=lambda t: -t.age_tokens)
+    limit, price = terms.limit, terms.points_per_second
+    old_enough = [t for t in thoughts if t.age_tokens >= limit(t.tier, effective_tokens)]
+    return sorted(old_enough, key=lambda t: (price(t.tier, t.age_tokens), -t.age_tokens))

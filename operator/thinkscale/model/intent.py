@@ -82,6 +82,25 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualityPoint:
+    """What a tier's requests score when none of them thinks beyond `max_tokens`."""
+
+    max_tokens: int
+    score_percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A tier that tells its quality."""
+
+    name: str
+    max_tokens: int
+    floor_tokens: int = 0
+    quality: tuple[QualityPoint, ...]
+    """At least two, by rising tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """All that `decide` may know of the resource."""
 
@@ -115,3 +134,5 @@ class Intent:
     """Share of a day's requests whose thinking load may cut short; 0: none."""
     granted_replicas: int | None = None
     """What a shared GPU limit leaves to this service; None: it shares none."""
+    tiers: tuple[Tier, ...] = ()
+    """Those that tell their quality: load withholds thinking where it costs the least score."""

@@ -84,6 +84,7 @@ class MergedSignals:
     budget: BudgetSignals
     output_ages: tuple[int, ...] = (0,) * BINS
     output_life_table: LifeTableCounts = field(default_factory=LifeTableCounts)
+    tier_arrivals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

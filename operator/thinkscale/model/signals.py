@@ -175,6 +175,11 @@ class BudgetSignals(Wire):
     """The quality debt in tokens: declared budget minus length of the thoughts cut by load (an
     upper bound).
     """
+    withheld_millipoints: Count = 0
+    """The quality debt in expected score: what those thoughts were expected to lose, in thousandths
+    of a percent point, as far as their tiers tell their quality. Whole numbers, so that it merges
+    exactly.
+    """
 
 
 class GatewaySignals(Wire):
@@ -212,3 +217,5 @@ class GatewaySignals(Wire):
     """
     replicas: dict[str, ReplicaSignals] = {}
     budget: BudgetSignals = BudgetSignals()
+    tier_arrivals: dict[str, Count] = {}
+    """Requests accepted by tier, cumulative; those without a tier are not among them."""

@@ -19,7 +19,9 @@ from thinkscale.model.intent import (
     Intent,
     Mode,
     Objective,
+    QualityPoint,
     StepPolicy,
+    Tier,
 )
 
 
@@ -61,6 +63,7 @@ def intent_of(service: ReasoningService) -> Intent:
         step_time=known.step_time if known else None,
         kv_tokens=known.kv_tokens if known else None,
         truncation_allowance=_allowance(spec.thinking),
+        tiers=tuple(_scored(tier) for tier in spec.thinking.tiers if tier.quality),
     )
 
 
@@ -108,6 +111,18 @@ def _tier(tier: TierSpec) -> TierConfig:
         max_tokens=tier.max_tokens,
         min_tokens=tier.min_tokens,
         floor_tokens=tier.floor_tokens or 0,
+    )
+
+
+def _scored(tier: TierSpec) -> Tier:
+    return Tier(
+        name=tier.name,
+        max_tokens=tier.max_tokens,
+        floor_tokens=max(tier.min_tokens, tier.floor_tokens or 0),
+        quality=tuple(
+            QualityPoint(max_tokens=point.max_tokens, score_percent=float(point.score_percent))
+            for point in tier.quality
+        ),
     )
 
 

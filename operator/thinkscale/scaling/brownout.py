@@ -2,7 +2,8 @@
 
 r(B) is what a mean request takes of a replica when no thought goes beyond B: shorter outputs, a
 shorter context, hence a larger batch. All three come from the same life table and design point that
-size the fleet. The rule triggers by itself, by what waits at a gateway; the law need not foresee
+size the fleet. Tiers that tell their quality have budgets of their own at each point
+(`tier_budgets`). The rule triggers by itself, by what waits at a gateway; the law need not foresee
 it. It is renewed with each decision and ends a minute after the last.
 """
 
@@ -12,6 +13,7 @@ from typing import Final
 
 from thinkscale.model.brownout import BrownoutRule, Carried
 from thinkscale.model.intent import Intent
+from thinkscale.model.tier_budgets import TierBudgets
 from thinkscale.scaling import allowance as bucket
 from thinkscale.scaling.allowance import Allowance
 from thinkscale.scaling.capacity import Bounds, design
@@ -66,18 +68,28 @@ def carried(
 
 
 def rule(
-    intent: Intent, allowance: Allowance, points: tuple[Carried, ...], now: datetime
+    intent: Intent,
+    allowance: Allowance,
+    points: tuple[Carried, ...],
+    now: datetime,
+    tiers: tuple[TierBudgets, ...] = (),
 ) -> BrownoutRule | None:
     """The rule for the next minute; None: the user did not opt in."""
     if not bucket.opted_in(intent):
         return None
     return BrownoutRule(
-        floor_tokens=_coarse(bucket.floor_tokens(allowance, intent), intent),
+        floor_tokens=floor_in_force(intent, allowance),
         carried=points,
         cuts_allowed=_two_digits(bucket.cuts_left(allowance, intent.truncation_allowance)),
         cuts_per_replica_second=CUTS_PER_REPLICA_SECOND,
+        tiers=tiers,
         until=now + timedelta(seconds=ALLOWED_SECONDS),
     )
+
+
+def floor_in_force(intent: Intent, allowance: Allowance) -> int:
+    """The declared floor, or more as the allowance is used up."""
+    return _coarse(bucket.floor_tokens(allowance, intent), intent)
 
 
 def rounded(value: float) -> float:

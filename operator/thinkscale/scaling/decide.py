@@ -29,6 +29,7 @@ from thinkscale.scaling import (
     margin,
     memory,
     order,
+    tier_budgets,
 )
 from thinkscale.scaling.demand import Demand, ask
 from thinkscale.scaling.evidence import Evidence, Trust, weigh
@@ -193,7 +194,14 @@ def _brownout(state: State, intent: Intent, known: Knowledge, now: datetime) -> 
         known.answer_tokens,
         known.point.token_seconds,
     )
-    return brownout.rule(intent, state.allowance, points, now)
+    tiers = tier_budgets.render(
+        intent,
+        points,
+        known.thinking,
+        state.lengths.tier_arrivals,
+        brownout.floor_in_force(intent, state.allowance),
+    )
+    return brownout.rule(intent, state.allowance, points, now, tiers)
 
 
 def _numbers(facts: Facts, state: State, now: float) -> Mapping[str, float]:
@@ -213,6 +221,8 @@ def _numbers(facts: Facts, state: State, now: float) -> Mapping[str, float]:
     if signals is None:
         return numbers
     numbers |= _budget_numbers(signals)
+    if intent.tiers:
+        numbers["withheld_points"] = signals.budget.withheld_millipoints / 1000
     if facts.evidence.trust is Trust.FRESH:
         at = now - facts.evidence.age_seconds
         p95 = latency.percentile(state.latency, at, signals.ttfa_seconds, 0.95)

@@ -10,7 +10,7 @@ have become (`survival`). An idle night forgets nothing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -59,6 +59,8 @@ class Lengths:
     counted_answers_begun: int = 0
     counted_prompt_tokens: int = 0
     counted_arrivals: int = 0
+    tier_arrivals: Mapping[str, float] = field(default_factory=dict)
+    counted_tier_arrivals: Mapping[str, int] = field(default_factory=dict)
     at: float = 0.0
 
     @property
@@ -120,6 +122,15 @@ def observe(
         counted_answers_begun=counters.answers_begun,
         counted_prompt_tokens=counters.arrived_prompt_tokens,
         counted_arrivals=counters.arrivals,
+        tier_arrivals={
+            name: _more(
+                lengths.tier_arrivals.get(name, 0.0),
+                keep,
+                count - lengths.counted_tier_arrivals.get(name, 0),
+            )
+            for name, count in signals.tier_arrivals.items()
+        },
+        counted_tier_arrivals=signals.tier_arrivals,
         at=at,
     )
 
@@ -135,6 +146,7 @@ def rebased(lengths: Lengths, signals: MergedSignals) -> Lengths:
         counted_answers_begun=counters.answers_begun,
         counted_prompt_tokens=counters.arrived_prompt_tokens,
         counted_arrivals=counters.arrivals,
+        counted_tier_arrivals=signals.tier_arrivals,
     )
 
 

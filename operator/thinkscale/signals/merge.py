@@ -49,6 +49,7 @@ def merge(present: Sequence[GatewaySignals], carried: Totals) -> MergedSignals:
         budget=totals.budget.model_copy(
             update={"effective_max_tokens": min(budgets, default=None)}
         ),
+        tier_arrivals=totals.tier_arrivals,
     )
 
 

@@ -31,6 +31,7 @@ class Totals:
     """`overdue` is a state, not a total: it is 0 here."""
     budget: BudgetSignals = field(default_factory=BudgetSignals)
     """`effective_max_tokens` is a state, not a total: it is None here."""
+    tier_arrivals: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(
@@ -41,6 +42,7 @@ class Totals:
             ttft_seconds=_add_histograms(self.ttft_seconds, other.ttft_seconds),
             slos=_add_slos(self.slos, other.slos),
             budget=_add_budgets(self.budget, other.budget),
+            tier_arrivals=_add_by_name(self.tier_arrivals, other.tier_arrivals),
         )
 
 
@@ -54,6 +56,7 @@ def totals_of(signals: GatewaySignals) -> Totals:
         ttft_seconds=signals.ttft_seconds,
         slos={name: SloCounts(good=slo.good, bad=slo.bad) for name, slo in signals.slos.items()},
         budget=signals.budget.model_copy(update={"effective_max_tokens": None}),
+        tier_arrivals=signals.tier_arrivals,
     )
 
 
@@ -103,4 +106,9 @@ def _add_budgets(one: BudgetSignals, other: BudgetSignals) -> BudgetSignals:
         overrun=one.overrun + other.overrun,
         injected=one.injected + other.injected,
         withheld_tokens=one.withheld_tokens + other.withheld_tokens,
+        withheld_millipoints=one.withheld_millipoints + other.withheld_millipoints,
     )
+
+
+def _add_by_name(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}

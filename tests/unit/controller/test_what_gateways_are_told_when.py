@@ -14,6 +14,7 @@ from thinkscale.model.directive import Directive
 from thinkscale.model.gateway_config import GatewayConfig
 from thinkscale.model.queueing import QueueRule
 from thinkscale.model.step_time import StepTime
+from thinkscale.model.tier_budgets import TierBudgets
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 CONFIG = GatewayConfig(service="ns/s", model="m", seats_per_replica=8)
@@ -131,6 +132,12 @@ def test_what_was_learnt_and_moved_a_little_waits_for_the_next_write() -> None:
 ONE = (Carried(budget_tokens=1024, replica_seconds=1.0),)
 
 
+def tier(tokens: int, lost: float = 3.0) -> TierBudgets:
+    return TierBudgets(
+        name="deep", budget_tokens=(tokens,), lost_points=(lost,), points_per_second=(1.0,)
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "news"),
     [
@@ -144,13 +151,18 @@ ONE = (Carried(budget_tokens=1024, replica_seconds=1.0),)
         ({"carried": (Carried(budget_tokens=1024, replica_seconds=1.1),)}, True),
         ({"carried": (Carried(budget_tokens=1100, replica_seconds=1.0),)}, True),
         ({"carried": ()}, True),
+        ({"tiers": (tier(1010),)}, False),
+        ({"tiers": (tier(1100),)}, True),
+        ({"tiers": (tier(1000, lost=3.3),)}, True),
+        ({"tiers": ()}, True),
     ],
 )
 def test_a_brown_out_rule_is_news_when_what_it_allows_has_moved(
     fields: dict[str, Any], news: bool
 ) -> None:
-    first = publish(Published(data={}), directive=order(brownout=brownout(60, carried=ONE)))
-    after = order("d2", brownout=brownout(75, **({"carried": ONE} | fields)))
+    told = {"carried": ONE, "tiers": (tier(1000),)}
+    first = publish(Published(data={}), directive=order(brownout=brownout(60, **told)))
+    after = order("d2", brownout=brownout(75, **(told | fields)))
     assert (publish(first, 15, directive=after) is not first) is news
 
 

@@ -9,12 +9,14 @@ import pytest
 from thinkscale.api.conditions import ConditionType, get
 from thinkscale.api.status import LastDecision, ReasoningServiceStatus
 from thinkscale.api.v1alpha1 import ReasoningService
+from thinkscale.controller.debt import Owed
 from thinkscale.controller.known import Rollout
 from thinkscale.controller.status import Seen, has_moved, is_urgent, status_of
 from thinkscale.controller.trouble import Trouble
 from thinkscale.model.ages import BINS
 from thinkscale.model.decision import Decision, Hold, LimitedBy, Reason
 from thinkscale.model.directive import Directive
+from thinkscale.model.intent import QualityPoint, Tier
 from thinkscale.model.observation import (
     FleetView,
     MergedSignals,
@@ -286,7 +288,7 @@ def message(made: Seen, type_: ConditionType) -> str:
 
 
 def test_what_load_has_cost_is_told_with_the_budget_and_as_numbers() -> None:
-    made = seen(signals(effective=300), owed=(12, 4321))
+    made = seen(signals(effective=300), owed=Owed(cut=12, withheld_tokens=4321))
     debt = status_of(made, ReasoningServiceStatus(), NOW).quality_debt
     assert debt is not None
     assert (debt.requests_cut, debt.tokens_withheld) == (12, 4300)
@@ -296,10 +298,32 @@ def test_what_load_has_cost_is_told_with_the_budget_and_as_numbers() -> None:
     )
 
 
+def test_the_expected_score_that_was_lost_is_told_in_points() -> None:
+    made = seen(signals(effective=300), owed=Owed(cut=12, withheld_tokens=4321, points=48.25))
+    debt = status_of(made, ReasoningServiceStatus(), NOW).quality_debt
+    assert debt is not None
+    assert debt.points_withheld == 48
+    assert message(made, ConditionType.BUDGET_REDUCED).endswith(
+        "12 requests were cut, by 4321 tokens; "
+        "they lost about 48.2 percent points of expected score together."
+    )
+
+
+def test_points_are_told_only_where_a_tier_tells_its_quality() -> None:
+    plain = status_of(seen(), ReasoningServiceStatus(), NOW).quality_debt
+    assert plain is not None
+    assert plain.points_withheld is None
+    points = (QualityPoint(max_tokens=0, score_percent=1.0),) * 2
+    scored = replace(intent_of(SERVICE), tiers=(Tier(name="deep", max_tokens=900, quality=points),))
+    told = status_of(seen(intent=scored), ReasoningServiceStatus(), NOW).quality_debt
+    assert told is not None
+    assert told.points_withheld == 0
+
+
 def test_who_allows_no_cut_owes_nothing() -> None:
     never = seen(intent=replace(intent_of(SERVICE), truncation_allowance=0.0))
     assert status_of(never, ReasoningServiceStatus(), NOW).quality_debt is None
-    once = replace(never, owed=(1, 10))
+    once = replace(never, owed=Owed(cut=1, withheld_tokens=10))
     assert status_of(once, ReasoningServiceStatus(), NOW).quality_debt is not None
 
 
@@ -309,7 +333,11 @@ def test_a_pool_that_limits_is_named() -> None:
 
 
 def test_a_debt_that_grows_is_another_picture() -> None:
-    before = status_of(seen(owed=(10, 1000)), ReasoningServiceStatus(), NOW)
-    assert not is_urgent(before, status_of(seen(owed=(20, 2000)), before, NOW))
-    assert has_moved(before, status_of(seen(owed=(20, 2000)), before, NOW))
-    assert not has_moved(before, status_of(seen(owed=(11, 1000)), before, NOW))
+    before = status_of(seen(owed=Owed(cut=10, withheld_tokens=1000)), ReasoningServiceStatus(), NOW)
+    assert not is_urgent(
+        before, status_of(seen(owed=Owed(cut=20, withheld_tokens=2000)), before, NOW)
+    )
+    assert has_moved(before, status_of(seen(owed=Owed(cut=20, withheld_tokens=2000)), before, NOW))
+    assert not has_moved(
+        before, status_of(seen(owed=Owed(cut=11, withheld_tokens=1000)), before, NOW)
+    )

@@ -220,6 +220,44 @@ async def test_a_brownout_spares_the_thoughts_of_a_tier_up_to_its_own_floor(
     assert 250 <= thoughts[1] < LONG, "it is the older one, and closed first without its floor"
 
 
+async def test_a_brownout_spares_the_tier_that_would_lose_much_and_counts_what_the_other_loses(
+    setup: Any, crowd: Crowd
+) -> None:
+    tiers = [{"name": name, "maxTokens": 25_000} for name in ("flat", "steep")]
+    await setup.arrange("a", maxTokens=25_000, tiers=tiers)
+    await setup.direct(ceiling={"seats": 2})
+    before = await setup.signals()
+    steep = crowd.start("steep", LONG, reasoning_effort="steep")
+    await crowd.all_think()
+    flat = crowd.start("flat", LONG, reasoning_effort="flat")
+    await crowd.all_think()
+    for number in range(3):
+        crowd.start(str(number), 5)
+    told = {
+        "carried": [{"budgetTokens": 50, "replicaSeconds": 50.0}],
+        "tiers": [
+            {"name": "flat", "budgetTokens": [60], "lostPoints": [1.25], "pointsPerSecond": [1.0]},
+            {"name": "steep", "budgetTokens": [9000], "lostPoints": [80], "pointsPerSecond": [9.0]},
+        ],
+    }
+    await setup.direct(ceiling={"seats": 2}, brownout=brownout(**told))
+    answer = await flat
+    assert 60 <= len(answer.thinking.split()) < 1000
+    assert answer.usage["completion_tokens_details"]["thinking_cut_by"] == "load"
+    assert not steep.done(), "it is the older one, and would lose too much"
+    after = await setup.signals()
+    came = {
+        name: after["tierArrivals"][name] - before["tierArrivals"].get(name, 0)
+        for name in ("flat", "steep")
+    }
+    assert came == {"flat": 1, "steep": 1}
+    budget, old = after["budget"], before["budget"]
+    assert budget["cutByLoad"] - old["cutByLoad"] == 1
+    assert budget["withheldMillipoints"] - old["withheldMillipoints"] == 1250
+    points = await metric(setup, "withheld_score_points_total")
+    assert points == pytest.approx(budget["withheldMillipoints"] / 1000)
+
+
 async def test_a_replica_closes_no_more_thoughts_a_second_than_it_may(
     setup: Any, crowd: Crowd
 ) -> None:

@@ -82,7 +82,9 @@ GATEWAYS = st.builds(
         overrun=COUNT,
         injected=COUNT,
         withheld_tokens=COUNT,
+        withheld_millipoints=COUNT,
     ),
+    tier_arrivals=st.dictionaries(st.sampled_from(["quick", "deep"]), COUNT),
 )
 
 
@@ -107,6 +109,11 @@ def test_every_count_is_the_sum(gateways: list[GatewaySignals]) -> None:
     prompts = sum(g.counters.arrived_prompt_tokens for g in gateways)
     assert merged.counters.arrived_prompt_tokens == prompts
     assert sum(merged.ttfa_seconds.counts) == sum(sum(g.ttfa_seconds.counts) for g in gateways)
+    points = sum(g.budget.withheld_millipoints for g in gateways)
+    assert merged.budget.withheld_millipoints == points
+    for tier in ("quick", "deep"):
+        came = sum(g.tier_arrivals.get(tier, 0) for g in gateways)
+        assert merged.tier_arrivals.get(tier, 0) == came
     overdue = sum(slo.overdue for g in gateways for slo in g.slos.values())
     assert sum(slo.overdue for slo in merged.slos.values()) == overdue
     work = sum(r.remaining_tokens for g in gateways for r in g.replicas.values())
@@ -122,6 +129,7 @@ def test_a_gateway_that_is_gone_still_counts_but_is_not_there(
     merged = merge([here], totals_of(gone))
     both = merge([here, gone], Totals())
     assert merged.counters == both.counters
+    assert merged.tier_arrivals == both.tier_arrivals
     assert merged.life_table == both.life_table
     assert merged.output_life_table == both.output_life_table
     assert merged.output_ages == here.output_ages
