@@ -92,6 +92,17 @@ def test_without_a_rule_it_is_first_come_first_served() -> None:
         queue.take(1e6)
 
 
+def test_who_has_waited_for_the_very_limits_is_fresh_still_and_goes_first_again() -> None:
+    queue: FreshFirst[int] = FreshFirst(QueueRule(fresh_seconds=5, oldest_seconds=30))
+    queue.put(0, 0.0)
+    assert (queue.fresh(5.0), queue.fresh(5.1)) == (1, 0)
+    queue.put(1, 29.0)
+    for now, first in ((29.9, 1), (30.0, 0)):
+        head = queue.head(now)
+        assert head is not None
+        assert head.item == first
+
+
 def test_a_flood_of_the_fresh_does_not_starve_one_who_is_late() -> None:
     queue: FreshFirst[int] = FreshFirst(QueueRule(fresh_seconds=2, oldest_seconds=30))
     queue.put(0, 0.0)

@@ -45,6 +45,12 @@ def test_the_replica_with_the_least_work_left_is_chosen_then_the_youngest():
     decision = Story(make_intent(down_window=0.0, low=2)).tick(0, fleet, signals)
     assert decision.cordon == {"a", "d"}
     assert decision.directive.cordoned == ("a", "d")
+    # One that no gateway tells of has nothing left, however old it is.
+    untold = dataclasses.replace(
+        signals, replicas={name: work(1, remaining=0) for name in ("b", "c", "d")}
+    )
+    decision = Story(make_intent(down_window=0.0, low=3)).tick(0, fleet, untold)
+    assert decision.cordon == {"a"}
 
 
 def test_the_number_falls_only_when_the_victim_is_idle_and_the_cordon_had_time_to_arrive():

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from tests.unit.scaling.builders import make_signals
+from tests.unit.scaling.builders import make_intent, make_signals
 from tests.unit.scaling.tables import exactly, memoryless, table
 from thinkscale.model.ages import AGE_EDGES_TOKENS, BINS, bin_of
-from thinkscale.scaling import length_trend, life_table
+from thinkscale.scaling import State, knowledge, length_trend, life_table
+from thinkscale.scaling.lead_time import Warmed
 from thinkscale.scaling.length_trend import LengthTrend
 from thinkscale.scaling.life_table import Lengths, Table
 from thinkscale.scaling.survival import LONGEST_TOKENS, Survival
@@ -134,6 +135,15 @@ def test_lengths_that_are_stretched_have_everything_stretched_but_the_budget():
     assert longer.mean == pytest.approx(1.2 * plain.mean, rel=0.001)
     assert longer.longer_than(1200) == pytest.approx(plain.longer_than(1000), rel=0.001)
     assert memoryless(3000, 500, stretch=1.2).bound == 500
+
+
+def test_lengths_are_never_taken_to_more_than_double_however_late_a_replica_comes():
+    """A rise of a ninth of a percent a second for a lead of 20 minutes would be threefold."""
+    slowly = Warmed(name="r-0", ready_at=0.0, seconds=1200.0)
+    rising = LengthTrend(at=0.0, slope=1 / 900)
+    assert length_trend.stretch(rising, 1215.0) > 3
+    state = State(lead_times=(slowly,), length_trend=rising)
+    assert knowledge.gather(state, make_intent(), None).outputs.stretch == 2.0
 
 
 def test_where_recent_ends_are_few_the_slow_twin_speaks_rescaled():
