@@ -53,12 +53,13 @@ def _run(argv: Sequence[str]) -> int:
     curves = [] if options.beside is None else published.read(options.beside)
     sweep_load.check(options)
     key = sweep_options.api_key(options)
-    from thinkscale.quality import plots  # fails now, and not after hours, without matplotlib
-
+    if not options.no_plots:
+        from thinkscale.quality import plots  # fails now, and not after hours, without matplotlib
     ended, result = asyncio.run(_sweep(options, rows, wanted, key))
     if result is None:
         return 0
-    _write(options.out, result, plots.draw(options.out, result, curves))
+    pictures = [] if options.no_plots else plots.draw(options.out, result, curves)
+    _write(options.out, result, pictures)
     sweep_view.show(result)
     print(f"written: {options.out / 'report.md'}", file=sys.stderr)
     if ended is None:

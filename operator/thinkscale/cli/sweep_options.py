@@ -151,6 +151,7 @@ def _served(arguments: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
         help="published curves to draw too: series,thinking_tokens,score_percent",
     )
+    add("--no-plots", action="store_true", help="no pictures; does without matplotlib")
     add(
         "--out",
         required=True,

@@ -44,8 +44,9 @@ def written(folder: Path, questions: list[tuple[str, int]], word: str = "count")
 
 @pytest.fixture
 def sweep(endpoint: CountingEndpoint, dataset: Path, tmp_path: Path) -> Sweep:
-    def run(*more: str, out: str = "out", rows: Path = dataset) -> int:
+    def run(*more: str, out: str = "out", rows: Path = dataset, drawn: bool = False) -> int:
         argv = ["sweep", "--endpoint", endpoint.url, "--dataset", str(rows)]
+        argv += [] if drawn else ["--no-plots"]
         argv += ["--budgets", "0,4,16,none", "--out", str(tmp_path / out), *more]
         return main(argv)
 
@@ -222,7 +223,7 @@ def test_interrupted_it_waits_for_what_is_under_way_and_goes_on_later(
     endpoint.delay_seconds = 0.15
     command = [sys.executable, "-m", "thinkscale", "sweep", "--endpoint", endpoint.url]
     command += ["--dataset", str(dataset), "--budgets", "0,4,16,none", "--concurrency", "2"]
-    command += ["--out", str(tmp_path / "out")]
+    command += ["--no-plots", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     while len(endpoint.bodies) < 3:
         assert process.poll() is None
@@ -260,7 +261,7 @@ def test_an_estimate_costs_nothing(endpoint, sweep, capsys, tmp_path):
 
 def test_a_load_puts_latencies_and_gpus_beside_the_accuracy(sweep, tmp_path):
     spec = Path(__file__).parents[3] / "examples" / "deepseek-r1-32b.yaml"
-    assert sweep("--rate", "2", "--spec", str(spec)) == 0
+    assert sweep("--rate", "2", "--spec", str(spec), drawn=True) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     points = report["trade"]["points"]
     assert [point["name"] for point in points] == ["0", "4", "16", "none"]
@@ -273,6 +274,14 @@ def test_a_load_puts_latencies_and_gpus_beside_the_accuracy(sweep, tmp_path):
     assert report["trade"]["load"] == "2 requests a second on r1-32b"
     for name in ("report.md", "trade.png", "curves.png", "tiers.yaml", "answers.jsonl"):
         assert (tmp_path / "out" / name).stat().st_size > 0
+    assert "![trade.png](trade.png)" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_without_plots_it_needs_no_matplotlib(sweep, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "thinkscale.quality.plots", None)
+    assert sweep() == 0
+    assert not list((tmp_path / "out").glob("*.png"))
+    assert ".png" not in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_a_trace_says_when_and_the_sweep_how_long(sweep, tmp_path):
