@@ -3,7 +3,8 @@
 A tier is named after its use case, and clients ask for it by that name as their effort. Where
 nothing can be recommended the patch says so and leaves that tier out: a budget that nobody has
 shown to be enough must not be applied by the way. Minima are measured without a maximum, so a tier
-with one gets the longest thought that was seen under it: a maximum that would have cut nobody.
+with one gets the longest thought that was seen under it: a maximum that would have cut nobody. The
+scores under the tier's maximum go along: with them load knows where withholding costs the least.
 """
 
 import re
@@ -34,16 +35,28 @@ def patch(cases: Sequence[Case]) -> str:
     return "".join(comments) + (body if tiers else "# No tier can be recommended yet.\n{}\n")
 
 
-def _budgets(case: Case) -> list[dict[str, int]]:
+def _budgets(case: Case) -> list[dict[str, Any]]:
     """None or one."""
     minimum, longest = case.recommended_minimum, case.longest_with_minimum
     if minimum is not None and longest is not None:
         least = minimum.level.min_tokens
-        return [{"minTokens": least, "maxTokens": max(least, longest)}]
-    point = case.recommended
-    if point is None or point.level.max_tokens is None:
+        most, told = max(least, longest), {"minTokens": least}
+        point = next(p for p in case.points if p.level == minimum.level)
+    elif case.recommended is not None and case.recommended.level.max_tokens is not None:
+        point, told = case.recommended, {}
+        most = case.recommended.level.max_tokens
+    else:
         return []
-    return [{"maxTokens": point.level.max_tokens}]
+    scores = {
+        p.level.max_tokens: p.accuracy.value
+        for p in case.points
+        if p.level.max_tokens is not None and p.level.max_tokens < most
+    } | {most: point.accuracy.value}
+    quality = [
+        {"maxTokens": tokens, "scorePercent": f"{score * 100:.2f}"}
+        for tokens, score in sorted(scores.items())
+    ]
+    return [{**told, "maxTokens": most} | ({"quality": quality} if len(quality) > 1 else {})]
 
 
 def label(name: str) -> str:

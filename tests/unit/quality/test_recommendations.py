@@ -34,7 +34,16 @@ def sweep(endpoint: CountingEndpoint, folder: Path, questions: dict[str, list[st
     ]
     path = folder / "set.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    argv = ["sweep", "--endpoint", endpoint.url, "--dataset", str(path), "--out", str(folder)]
+    argv = [
+        "sweep",
+        "--endpoint",
+        endpoint.url,
+        "--dataset",
+        str(path),
+        "--out",
+        str(folder),
+        "--no-plots",
+    ]
     assert main([*argv, "--budgets", "0,8,32,none", "--margin-points", "20", *more]) == 0
     return json.loads((folder / "report.json").read_text())
 
@@ -47,9 +56,14 @@ def test_each_use_case_gets_its_own_tier_in_the_words_of_the_resource(endpoint, 
     report = sweep(endpoint, tmp_path, questions, "--rate", "1")
     patch = yaml.safe_load((tmp_path / "tiers.yaml").read_text())
     written = patch["spec"]["thinking"]["tiers"]
-    assert written == [
-        {"name": "sums-easy", "maxTokens": 8}, {"name": "proofs", "maxTokens": 32},
+    assert [(tier["name"], tier["maxTokens"]) for tier in written] == [
+        ("sums-easy", 8), ("proofs", 32),
     ]  # fmt: skip
+    assert written[1]["quality"] == [
+        {"maxTokens": 0, "scorePercent": "0.00"},
+        {"maxTokens": 8, "scorePercent": "0.00"},
+        {"maxTokens": 32, "scorePercent": "100.00"},
+    ]
     assert [TierSpec.model_validate(tier).max_tokens for tier in written] == [8, 32]
     assert report["recommended_max_tokens"] == 32
     names = [point["name"] for point in report["trade"]["points"]]
@@ -62,7 +76,8 @@ def test_a_minimum_that_pays_comes_with_a_maximum_that_cut_nobody(endpoint, tmp_
     sweep(endpoint, tmp_path, questions, "--minimums", "11")
     (tier,) = yaml.safe_load((tmp_path / "tiers.yaml").read_text())["spec"]["thinking"]["tiers"]
     # All are under eleven, are told "\nWait," (six tokens), and then count to 21 at most.
-    assert tier == {"name": "hasty", "minTokens": 11, "maxTokens": 21 + 6}
+    assert (tier["minTokens"], tier["maxTokens"]) == (11, 21 + 6)
+    assert [point["scorePercent"] for point in tier["quality"]] == ["0.00", "0.00", "100.00"]
     assert TierSpec.model_validate(tier).min_tokens == 11
 
 
