@@ -237,7 +237,11 @@ REACHES: list[tuple[str, Callable[[Pod], Any], Any]] = [
         "weights",
     ),
     ("spec.model.cache.mountPath", variable("HF_HOME", "value"), "/kept/huggingface"),
-    ("spec.engine.type", in_engine("readinessProbe", "httpGet", "path"), "/health"),
+    (
+        "spec.engine.type",
+        in_engine("lifecycle", "preStop", "exec", "command", 3),
+        "^(?:vllm:num_requests_running|vllm:num_requests_waiting)",
+    ),
     ("spec.engine.image", in_engine("image"), "localhost/engine:rich"),
     ("spec.engine.command[]", in_engine("command"), ["serve", "it"]),
     ("spec.engine.args[]", in_engine("args", -1), "--seed=7"),
@@ -540,6 +544,7 @@ def pods(
         "runtimeClassName": namespace,
     }
     claim = deepcopy(SERVICE["spec"]) | {"model": {"uri": "pvc://weights/some/where"}}
+    claim["engine"]["type"] = "SGLang"
     log = tmp_path_factory.mktemp("operator") / "log"
     with operator(control_plane, log, f"--namespaces={namespace}"):
         made = {}
@@ -562,10 +567,9 @@ def test_field_reaches_the_model_pods(
     if expected == NAMESPACE:
         expected = pods["rich"]["metadata"]["namespace"]
     assert find(pods["rich"]) == expected
-    if path == "spec.engine.type":
-        return  # VLLM is its only value: the bare pod is spoken to in the same way
+    other = "claim" if path == "spec.engine.type" else "bare"  # VLLM is the default
     try:
-        bare = find(pods["bare"])
+        bare = find(pods[other])
     except (KeyError, IndexError, StopIteration):
         return
     assert bare != expected, f"{path} is not what brings {expected!r} into the pod"
@@ -576,13 +580,16 @@ def test_the_engines_type_decides_how_it_is_spoken_to(pods: dict[str, Pod]) -> N
     assert container["readinessProbe"]["httpGet"]["path"] == "/health"
     command = container["lifecycle"]["preStop"]["exec"]["command"]
     assert command[:2] == ["python3", "-c"]
-    assert "vllm:num_requests_" in command[2]
+    assert command[5] == "40"
     assert container["args"][-2:] == ["--shutdown-timeout=40", "--seed=7"]
+    other = engine(pods["claim"])
+    assert other["command"] == ["python3", "-m", "sglang.launch_server"]
+    assert "--enable-metrics" in other["args"]
 
 
 def test_a_model_on_a_claim_is_mounted_and_served_from_there(pods: dict[str, Pod]) -> None:
     pod = pods["claim"]
-    assert engine(pod)["args"][0] == "/models/some/where"
+    assert engine(pod)["args"][0] == "--model-path=/models/some/where"
     assert volume("thinkscale-model")(pod)["persistentVolumeClaim"] == {
         "claimName": "weights",
         "readOnly": True,
