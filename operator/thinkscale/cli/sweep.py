@@ -10,7 +10,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,7 @@ from thinkscale.quality import (
     tiers,
 )
 from thinkscale.quality import estimate as estimating
+from thinkscale.quality.calls import Reply
 from thinkscale.quality.dataset import Row
 from thinkscale.quality.endpoint import Endpoint
 from thinkscale.quality.journal import Journal, Past
@@ -86,7 +87,7 @@ async def _sweep(
         )
         plan = Plan(rows=rows, samples=options.samples, levels=wanted, settings=settings, tags=tags)
         if options.estimate:
-            print(sweep_view.told(plan, _estimate(plan), 0))
+            print(sweep_view.told(plan, _estimate(plan, {}), 0))
             return None, None
         journal = Journal(options.out)
         try:
@@ -116,8 +117,15 @@ def _method(chosen: str, wanted: Sequence[Level], tags: Tags) -> Method:
     return Method.REUSE if reuse else Method.INDEPENDENT
 
 
-def _estimate(plan: Plan) -> estimating.Estimate:
-    return estimating.estimate(plan.rows, plan.samples, plan.levels, plan.settings.method)
+def _estimate(plan: Plan, known: Mapping[str, Reply]) -> estimating.Estimate:
+    """By the thoughts that were seen, if there are any."""
+    seen = [
+        answered.thinking_tokens
+        for _, answered in plan.known(known)
+        if answered.level.max_tokens is None and not answered.level.min_tokens
+    ]
+    mean = sum(seen) / len(seen) if seen else None
+    return estimating.estimate(plan.rows, plan.samples, plan.levels, plan.settings.method, mean)
 
 
 async def _ask(
@@ -125,7 +133,7 @@ async def _ask(
 ) -> ThinkscaleError | None:
     """Everything that is not known yet; returns why it ended early."""
     past = journal.past
-    print(sweep_view.told(plan, _estimate(plan), len(past.replies)), file=sys.stderr)
+    print(sweep_view.told(plan, _estimate(plan, past.replies), len(past.replies)), file=sys.stderr)
     limits = Limits(requests=options.max_requests, tokens=options.max_tokens)
     spending = Spending(limits, requests=past.requests, tokens=past.tokens)
     runner = Runner(plan, endpoint, journal, spending, judge, options.concurrency)

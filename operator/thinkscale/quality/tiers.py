@@ -19,7 +19,7 @@ LONGEST_NAME: Final = 63
 HEAD: Final = """\
 # Made by `thinkscale sweep`; look at report.md before you apply it:
 #   kubectl patch rsvc NAME --type merge --patch-file tiers.yaml
-# Clients choose a tier by its name: {"reasoning_effort": "NAME"}. A merge replaces the tiers there.
+# Clients choose a tier by its name: {"reasoning_effort": "TIER"}. The tiers there are replaced.
 """
 
 

@@ -92,10 +92,13 @@ def test_a_minimum_takes_back_hasty_ends_and_counts_what_it_repairs(sweep, tmp_p
 def test_a_sweep_that_is_run_again_asks_nothing_twice(endpoint, sweep, capsys):
     assert sweep() == 0
     asked = len(endpoint.bodies)
-    first = capsys.readouterr().out
+    first = capsys.readouterr()
+    assert "if a thought takes 2,000 where nothing limits it" in first.err
     assert sweep() == 0
     assert len(endpoint.bodies) == asked
-    assert capsys.readouterr().out == first
+    again = capsys.readouterr()
+    assert again.out == first.out
+    assert "if a thought takes 19 where nothing limits it; 16 replies are there" in again.err
 
 
 def test_more_rows_and_budgets_cost_only_what_is_new(endpoint, sweep, tmp_path):
