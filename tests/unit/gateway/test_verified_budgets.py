@@ -167,6 +167,13 @@ async def test_a_budget_that_spoils_answers_is_not_sent_at_all(setup: Any) -> No
     assert second.headers["x-thinkscale-budget"] == "observed"
 
 
+async def test_a_refusal_of_something_else_reaches_the_client_with_its_words(setup: Any) -> None:
+    await setup.arrange("b", maxTokens=20)
+    answer = await setup.post(**chat(8, 3, temperature=-1))
+    assert answer.status == 400
+    assert "temperature" in answer.events[0]["error"]["message"]
+
+
 async def test_one_that_ends_late_for_good_is_told_from_one_that_has_no_effect(setup: Any) -> None:
     """Where the gateway cannot cut, it sees the end itself."""
     await setup.arrange("a", maxTokens=20)
