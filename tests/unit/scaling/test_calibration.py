@@ -123,6 +123,20 @@ def test_outliers_are_rejected_until_there_are_too_many_of_them():
     assert all(calibrate.LEAST <= m <= calibrate.MOST for m in known.multiples)
 
 
+@pytest.mark.parametrize(("factor", "learnt_from"), [(1.13, 1), (1.14, 0), (0.90, 1), (0.89, 0)])
+def test_a_step_three_deviations_off_is_an_outlier(factor: float, learnt_from: int):
+    """With no doubt left about the coefficients only the noise counts, 4 % of a step: 1.136 times
+    as long as expected is (1 - 1/1.136)/.04 = 3 deviations, and so is .893 times.
+    """
+    sure = dataclasses.replace(
+        calibrate.observe(Calibration(), 0.0, make_signals(), TRUE, None),
+        covariance=((0.0,) * 4,) * 4,
+    )
+    expected = TRUE.seconds(60, 150_000, 20)
+    after = calibrate.learn(sure, factor * expected, (1.0, 60.0, 150_000.0, 20.0))
+    assert (after.samples, after.rejections) == (learnt_from, 1 - learnt_from)
+
+
 def test_a_restarted_or_idle_engine_teaches_nothing():
     engines, known = Engines(1), Calibration()
     known = calibrate.observe(known, 15.0, engines.pass_time(), TRUE, None)

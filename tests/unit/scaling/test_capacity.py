@@ -109,3 +109,6 @@ def test_the_pace_limit_is_what_every_objective_leaves():
     assert limit(wait, whole, outputs=unknown) == 0.045
     assert limit(slo(Indicator.END_TO_END, 15.0), outputs=unknown) is None
     assert limit(slo(Indicator.TIME_TO_FIRST_ANSWER, 8.0, 0.045)) == 0.045
+    # Who may not think has no token to wait for before the answer.
+    first = slo(Indicator.TIME_TO_FIRST_ANSWER, 8.0)
+    assert capacity.pace_limit_seconds([first], memoryless(100, 0), lengths) is None

@@ -84,6 +84,7 @@ def test_a_scale_up_window_waits_for_the_smallest_wish():
     decision = story.tick(5, 1, make_signals(thinking=20))
     assert decision.wanted == 1
     assert decision.limited_by is LimitedBy.STABILIZATION
+    assert decision.reason is Reason.STEADY
     assert story.tick(21, 1, make_signals(thinking=20), complete=False).wanted == 3
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tests.unit.scaling.builders import make_signals
+from tests.unit.scaling.narration import Story
 from thinkscale.scaling import pace
 from thinkscale.scaling.pace import Pace
 
@@ -86,3 +87,16 @@ def test_those_who_answer_are_busy_and_their_tokens_count():
     begun = pace.observe((), 0.0, quiet)
     later = pace.observe(begun, 10.0, make_signals(answering=8, answer_tokens=800))
     assert pace.seconds_per_token(later) == pytest.approx(80 / 800)
+
+
+def test_the_guess_of_a_step_starts_from_the_pace_or_else_from_the_fastest_token():
+    story = Story()
+    story.tick(0, 1, make_signals(thinking=4, fastest=0.03))
+    assert story.state.calibration.prior is not None
+    assert story.state.calibration.prior[0] == pytest.approx(0.03)
+    story = Story()
+    story.tick(0, 1, make_signals(thinking=4, fastest=None))
+    assert story.state.calibration.prior is None
+    story.tick(15, 1, make_signals(thinking=4, fastest=None, tokens=1200))
+    assert story.state.calibration.prior is not None
+    assert story.state.calibration.prior[0] == pytest.approx(60 / 1200)
