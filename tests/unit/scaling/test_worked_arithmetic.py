@@ -1,5 +1,7 @@
 """The arithmetic that the docstrings of the terms promise, one example each, and their edges."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.scaling.builders import make_intent, policy
@@ -14,6 +16,7 @@ from thinkscale.scaling import (
 )
 from thinkscale.scaling.attainment import Outcomes
 from thinkscale.scaling.lead_time import Warmed
+from thinkscale.scaling.sharing import Member, share
 
 
 def test_the_ninetieth_percentile_of_five_lead_times_is_the_fifth():
@@ -136,6 +139,21 @@ def test_changes_are_those_seen_and_their_number_is_bounded():
     intent = make_intent(up=[policy(1, 15.0)], down=[policy(1, 60.0)])
     assert steps.longest_period(intent.scale_up, intent.scale_down) == 60.0
     assert steps.longest_period(_behavior()) == 0.0
+
+
+def test_who_is_not_known_keeps_what_it_has_however_much_another_would_gain():
+    """Five GPUs; 3 are held by one of whom no rate is known, and the other is late by tens."""
+    unknown = Member(
+        name="unknown",
+        priority=1.0,
+        gpus_per_replica=1,
+        min_replicas=1,
+        wished_replicas=4,
+        held_replicas=3,
+    )
+    late = replace(unknown, name="late", held_replicas=1, late_rates=(90.0, 60.0, 40.0, 20.0, 10.0))
+    granted = share(5, (unknown, late))
+    assert {name: grant.share for name, grant in granted.items()} == {"unknown": 3, "late": 2}
 
 
 def test_a_gateway_may_send_a_sixteenth_more_than_the_seats():
