@@ -137,6 +137,18 @@ def test_lengths_that_are_stretched_have_everything_stretched_but_the_budget():
     assert memoryless(3000, 500, stretch=1.2).bound == 500
 
 
+def test_what_happens_at_ages_that_are_stretched_past_the_budget_is_no_matter():
+    """From the 20th edge on thoughts end at once; stretched by 1.2 that is beyond the budget."""
+    plain, edge = table(1 / 3000), AGE_EDGES_TOKENS[20]
+    ends = (*plain.ends[:20], *(1000 * n for n in plain.ends[20:]))
+    abrupt = dataclasses.replace(plain, ends=ends, slow_ends=ends)
+    bound = round(1.1 * edge)
+    known, smooth = Survival(abrupt, bound, 1.2), Survival(plain, bound, 1.2)
+    assert known.mean == pytest.approx(smooth.mean, rel=1e-6)
+    assert known.remaining(edge) == pytest.approx(smooth.remaining(edge), rel=1e-6)
+    assert Survival(abrupt, bound).mean < 0.999 * Survival(plain, bound).mean
+
+
 def test_lengths_are_never_taken_to_more_than_double_however_late_a_replica_comes():
     """A rise of a ninth of a percent a second for a lead of 20 minutes would be threefold."""
     slowly = Warmed(name="r-0", ready_at=0.0, seconds=1200.0)
