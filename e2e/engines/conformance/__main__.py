@@ -27,7 +27,9 @@ from e2e.engines.install import VLLM_VERSION, Engine, install
 from e2e.harness.cache import cache_root
 from e2e.provision.progress import StepError, say
 
-PARTS = ("emulated", "vllm", "traps", "endings")
+REAL = {f"vllm-{parser or 'none'}": parser for parser in PARSERS}
+PARTS = ("emulated", *REAL, "traps", "full", "endings")
+"""One server each, but for the first and the last."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,10 +70,12 @@ async def _run(part: str) -> Run:
         place = Path(scratch)
         if part == "emulated":
             found = await _emulated(logs, place)
-        elif part == "vllm":
-            found = await _real(install(), logs, place)
+        elif part in REAL:
+            found = await _real(REAL[part], install(), logs, place)
         elif part == "traps":
-            trapped = await traps.run(install(), logs, place)
+            trapped = await traps.alone(install(), logs, place)
+        elif part == "full":
+            trapped = await traps.full(install(), logs, place)
         else:
             trapped = await endings.run(install(), logs, place)
     return Run(
@@ -83,17 +87,14 @@ async def _run(part: str) -> Run:
     )
 
 
-async def _real(engine: Engine, logs: Path, place: Path) -> list[Cell]:
-    found: list[Cell] = []
-    for parser in PARSERS:
-        target = vllm(parser, is_real=True)
-        name = f"vllm-{parser or 'none'}"
-        with real_vllm(engine, name, logs, parser_flags(parser)) as server:
-            async with bench(place / name) as gateway:
-                await gateway.configure(engine=target.dialect)
-                await gateway.replicas({"real": server.url})
-                found += await cells.run(gateway, target)
-        _say(found)
+async def _real(parser: str, engine: Engine, logs: Path, place: Path) -> list[Cell]:
+    target = vllm(parser, is_real=True)
+    with real_vllm(engine, f"vllm-{parser or 'none'}", logs, parser_flags(parser)) as server:
+        async with bench(place / "vllm") as gateway:
+            await gateway.configure(engine=target.dialect)
+            await gateway.replicas({"real": server.url})
+            found = await cells.run(gateway, target)
+    _say(found)
     return found
 
 

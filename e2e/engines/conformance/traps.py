@@ -24,6 +24,7 @@ from thinkscale.engines.vllm_metrics import parse_load
 BUDGET = 10
 SEATS = 2
 ADMITTED = 4
+FLAGS = ("--reasoning-parser", "deepseek_r1")
 Check = Callable[[Bench, Server], Awaitable[tuple[str, str]]]
 """(what the engine does, what the gateway makes of it); AssertionError: it does not hold."""
 
@@ -259,16 +260,17 @@ FULL: Mapping[str, Check] = {
 }
 
 
-async def run(engine: Engine, logs: Path, place: Path) -> list[Trap]:
-    """All but the endings."""
-    found: list[Trap] = []
-    flags = ["--reasoning-parser", "deepseek_r1"]
-    with real_vllm(engine, "traps", logs, flags) as server:
-        found += await _each(ALONE, place / "alone", server)
-    flags += ["--max-num-queued-reqs", str(ADMITTED)]
+async def alone(engine: Engine, logs: Path, place: Path) -> list[Trap]:
+    """At a server that has room."""
+    with real_vllm(engine, "traps", logs, FLAGS) as server:
+        return await _each(ALONE, place / "alone", server)
+
+
+async def full(engine: Engine, logs: Path, place: Path) -> list[Trap]:
+    """At one that has next to none."""
+    flags = (*FLAGS, "--max-num-queued-reqs", str(ADMITTED))
     with real_vllm(engine, "full", logs, flags, seats=SEATS) as server:
-        found += await _each(FULL, place / "full", server)
-    return found
+        return await _each(FULL, place / "full", server)
 
 
 async def _each(checks: Mapping[str, Check], place: Path, server: Server) -> list[Trap]:
