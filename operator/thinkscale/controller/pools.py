@@ -224,12 +224,12 @@ class Pools:
 
     def _member(self, key: str, entry: Service, priority: int) -> Member | None:
         standing, service = self._standings.get(key, _Standing()), entry.resource
-        held = max(standing.stated, _held(key, entry))
+        held, leaving = _held(key, entry, standing.stated)
         least, wished = 0, 0
         rates: tuple[float, ...] = ()
         if service is not None and not entry.deleting:
             standing.gpus_per_replica = service.spec.engine.gpus.count
-            least, wished, rates = _claimed(service, standing.claim, held)
+            least, wished, rates = _claimed(service, standing.claim, held - leaving)
         elif not held:
             return None
         return Member(
@@ -239,6 +239,7 @@ class Pools:
             min_replicas=least,
             wished_replicas=wished,
             held_replicas=held,
+            leaving_replicas=leaving,
             late_rates=rates,
         )
 
@@ -279,9 +280,14 @@ def _holds(requirement: LabelRequirement, labels: Mapping[str, str]) -> bool:
             return requirement.key not in labels
 
 
-def _held(key: str, entry: Service) -> int:
-    """Replicas that have GPUs or are about to: those ordered, and those that are still there."""
+def _held(key: str, entry: Service, stated: int) -> tuple[int, int]:
+    """Replicas that have GPUs or are about to: those ordered, and those that are still there. Then
+    those of them that are on their way out: a Deployment makes others in their place at once.
+    """
     known = entry.known("Deployment", names.model_name(key.partition("/")[2]))
     ordered = known.rollout.replicas if known is not None and known.rollout is not None else 0
-    there = sum(not pod.ended for pod in entry.component(names.COMPONENT_MODEL))
-    return max(ordered, there)
+    pods = [pod for pod in entry.component(names.COMPONENT_MODEL) if not pod.ended]
+    leaving = sum(pod.deleting for pod in pods)
+    if entry.resource is None or entry.deleting:
+        return max(stated, ordered, len(pods)), leaving  # nobody makes others
+    return max(stated, ordered, len(pods) - leaving) + leaving, leaving

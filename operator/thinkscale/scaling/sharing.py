@@ -35,6 +35,10 @@ class Member:
     """What its law wants while nothing is shared."""
     held_replicas: int
     """Those it has GPUs for now, draining ones too."""
+    leaving_replicas: int = 0
+    """Those of the held that are draining: they cannot stay, and a workload that is told to have
+    more does not wait for them.
+    """
     late_rates: Sequence[float] = ()
     """Late requests a second with 0, 1, 2, ... replicas; past the end the last one holds. Empty:
     not known, so it keeps what it has, and gets more only where nobody gains.
@@ -46,7 +50,9 @@ class Grant:
     """What a member gets, in replicas."""
 
     now: int
-    """It may have so many now; below what it holds: it is to let go of the rest, drained first."""
+    """It may have so many now, beside those that are draining; below what it holds: it is to let go
+    of the rest, drained first.
+    """
     share: int
     """It may have so many once the others have let go of theirs."""
 
@@ -62,7 +68,8 @@ def share(limit_gpus: int, members: Iterable[Member]) -> dict[str, Grant]:
     """
     joined = sorted(members, key=lambda member: member.name)
     if limit_gpus >= sum(
-        max(m.held_replicas, m.wished_replicas) * m.gpus_per_replica for m in joined
+        max(m.held_replicas, m.leaving_replicas + m.wished_replicas) * m.gpus_per_replica
+        for m in joined
     ):
         return {m.name: Grant(now=m.wished_replicas, share=m.wished_replicas) for m in joined}
     queue = sorted(claim for member in joined for claim in _claims(member))
@@ -71,7 +78,11 @@ def share(limit_gpus: int, members: Iterable[Member]) -> dict[str, Grant]:
     rest = limit_gpus - sum(m.held_replicas * m.gpus_per_replica for m in joined)
     due = [c for c in queue if held[c.name] <= c.index < shares[c.name]]
     reached = _served(due, joined, rest, held)
-    return {name: Grant(now=min(reached[name], part), share=part) for name, part in shares.items()}
+    staying = {m.name: reached[m.name] - m.leaving_replicas for m in joined}
+    return {
+        name: Grant(now=max(0, min(staying[name], part)), share=part)
+        for name, part in shares.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -202,6 +202,20 @@ def test_pods_that_are_still_there_hold_their_gpus(world: World) -> None:
     assert world.granted("a") == 2, "its Deployment still says two"
 
 
+def test_a_pod_on_its_way_out_is_no_room_for_another(world: World) -> None:
+    world.pools.put(pool(4))
+    for number in range(3):
+        world.store.put(pod("b", f"b-{number}"))
+    leaving = pod("b", "b-2")
+    leaving["metadata"] |= {"deletionTimestamp": "2026-11-25T12:00:00Z", "resourceVersion": "2"}
+    world.store.put(leaving)
+    world.claim("a", 1, 9, 0)
+    world.claim("b", 3, 9, 5, 1, 0)
+    assert world.granted("b") == 2, "its Deployment would make a third beside the one that goes"
+    world.store.drop(leaving)
+    assert world.granted("b") == 3
+
+
 def test_a_deleted_service_holds_what_its_pods_hold_until_they_are_gone(world: World) -> None:
     world.pools.put(pool(3))
     world.store.put(pod("b", "b-0"))

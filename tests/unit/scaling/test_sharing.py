@@ -95,6 +95,14 @@ def test_nobody_is_granted_what_another_still_holds() -> None:
     assert share(4, (rival, replace(holder, held_replicas=1)))["a"] == Grant(now=3, share=3)
 
 
+def test_what_a_member_itself_is_letting_go_is_not_there_to_be_had_again() -> None:
+    coming_back = replace(A, held_replicas=4, leaving_replicas=1)
+    other = replace(B, wished_replicas=1)
+    assert share(5, (coming_back, replace(other, held_replicas=1)))["a"] == Grant(now=3, share=4)
+    assert share(5, (replace(A, held_replicas=3), other))["a"] == Grant(now=4, share=4)
+    assert share(6, (coming_back, other))["a"] == Grant(now=4, share=4), "there is room for both"
+
+
 def test_a_limit_that_was_lowered_is_reached_by_letting_go() -> None:
     granted = share(2, (replace(A, held_replicas=4), replace(B, held_replicas=3)))
     assert granted == {"a": Grant(now=1, share=1), "b": Grant(now=1, share=1)}
@@ -118,7 +126,8 @@ def pools(draw: st.DrawFn, sizes: tuple[int, ...] = (0, 1, 2, 4, 8)) -> list[Mem
                 priority=draw(st.sampled_from([1, 100, 250])),
                 gpus_per_replica=draw(st.sampled_from(sizes)),
                 min_replicas=least,
-                held_replicas=draw(st.integers(0, 8)),
+                held_replicas=(held := draw(st.integers(0, 8))),
+                leaving_replicas=draw(st.integers(0, held)),
             )
         )
     return made
@@ -135,7 +144,10 @@ def test_the_limit_holds_for_the_shares_and_on_the_way_to_them(
     granted = share(limit, members)
     held = {m.name: m.held_replicas for m in members}
     assert gpus(members, {name: grant.share for name, grant in granted.items()}) <= limit
-    on_the_way = {name: max(held[name], grant.now) for name, grant in granted.items()}
+    leaving = {m.name: m.leaving_replicas for m in members}
+    on_the_way = {
+        name: max(held[name], leaving[name] + grant.now) for name, grant in granted.items()
+    }
     assert gpus(members, on_the_way) <= max(limit, gpus(members, held))
     for m in members:
         assert 0 <= granted[m.name].now <= granted[m.name].share <= m.wished_replicas
@@ -179,6 +191,8 @@ def test_with_room_for_all_everybody_gets_the_wish(members: list[Member]) -> Non
 def test_members_that_have_let_go_reach_their_shares(members: list[Member], limit: int) -> None:
     for _ in range(2):  # the first round frees, the second takes
         granted = share(limit, members)
-        members = [replace(m, held_replicas=granted[m.name].now) for m in members]
+        members = [
+            replace(m, held_replicas=granted[m.name].now, leaving_replicas=0) for m in members
+        ]
     settled = share(limit, members)
     assert {n: g.now for n, g in settled.items()} == {n: g.share for n, g in settled.items()}
