@@ -99,6 +99,8 @@ class Books:
         self.cut = 0
         self.cut_by_load = 0
         self.withheld_tokens = 0
+        self.withheld_millipoints = 0
+        self.tier_arrivals: dict[str, int] = {}
         self.thoughts = ClosedAges()
         self.outputs = ClosedAges()
         self.ttft = LatencyBins()
@@ -111,6 +113,8 @@ class Books:
         """A request was accepted."""
         self.arrivals += 1
         self.arrived_prompt_tokens += flight.prompt
+        if flight.tier:
+            self.tier_arrivals[flight.tier] = self.tier_arrivals.get(flight.tier, 0) + 1
 
     def first_token(self, flight: Flight, now: float) -> None:
         """Its first token of any kind is out."""
@@ -122,10 +126,11 @@ class Books:
         self.ttfa.add(now - flight.arrived)
         self._thought_over(flight)
 
-    def cut_thought(self, age: int) -> None:
-        """Load closes a thought of this age; what it withholds of the declared budget is all that a
-        gateway can know.
+    def cut_thought(self, age: int, lost_points: float) -> None:
+        """Load closes a thought of this age; what it withholds of the declared budget, and what it
+        is expected to lose, is all that a gateway can know.
         """
+        self.withheld_millipoints += round(1000 * lost_points)
         self.cut += 1
         self.cut_by_load += 1
         if self.declared_tokens is not None:

@@ -36,6 +36,7 @@ class Flight:
         "replica",
         "since",
         "thinking",
+        "tier",
         "withheld",
     )
 
@@ -49,6 +50,7 @@ class Flight:
         """Tokens of its thought, unless it is cut."""
         self.answer = answer
         self.gateway = gateway
+        self.tier = ""
         self.replica: VirtualReplica | None = None
         self.admitted = NEVER
         """When an engine first gave it a seat."""

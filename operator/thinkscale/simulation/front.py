@@ -20,7 +20,7 @@ from thinkscale.model.admission import (
     everybodys,
     fullness,
 )
-from thinkscale.model.brownout import Brownout, Pressure, evaluate
+from thinkscale.model.brownout import Brownout, Pressure, evaluate, terms
 from thinkscale.model.cutting import CutLimits, Thought
 from thinkscale.model.directive import Directive
 from thinkscale.model.queueing import FreshFirst
@@ -222,7 +222,9 @@ class Front:
         effective = self.brownout.effective_tokens
         if effective is None or self._limits.allowed <= 0:
             return {}
-        chosen = self._limits.choose(self._open_thoughts(effective, now), effective, now)
+        least = min((effective, *self.brownout.tokens_by_tier.values()))
+        found = self._open_thoughts(least, now)
+        chosen = self._limits.choose(found, effective, now, terms(rule, self.brownout))
         closing: dict[Member, list[Flight]] = {}
         for thought in chosen:
             member, flight = thought.item
@@ -230,6 +232,12 @@ class Front:
             if costs_prefill:
                 self._stall(member, flight.prompt + thought.age_tokens, now)
         return closing
+
+    def lost_points(self, flight: Flight, age_tokens: int) -> float:
+        """Expected score that closing its thought now costs, percent points; 0: nobody knows."""
+        rule = self.directive.brownout if self.directive is not None else None
+        known = terms(rule, self.brownout)
+        return known.lost_points(flight.tier, age_tokens) if known else 0.0
 
     def _open_thoughts(self, least: int, now: float) -> list[Thought[tuple[Member, Flight]]]:
         found = []
@@ -243,5 +251,5 @@ class Front:
                     continue
                 age = replica.generated(flight)
                 if age >= least and age < flight.thinking:
-                    found.append(Thought((member, flight), member.name, age))
+                    found.append(Thought((member, flight), member.name, age, flight.tier))
         return found

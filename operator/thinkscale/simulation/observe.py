@@ -146,6 +146,7 @@ def gateway_signals(
         fastest_token_seconds=books.fastest_token_seconds,
         replicas=_replicas(flying, books, started),
         budget=_budget(front, books),
+        tier_arrivals=dict(books.tier_arrivals),
     )
 
 
@@ -234,4 +235,5 @@ def _budget(front: Front, books: Books) -> BudgetSignals:
         cut_by_load=books.cut_by_load,
         violated=0,
         withheld_tokens=books.withheld_tokens,
+        withheld_millipoints=books.withheld_millipoints,
     )

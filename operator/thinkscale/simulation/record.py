@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from thinkscale.simulation import statistics
+from thinkscale.simulation import statistics, two_tiers
 from thinkscale.simulation.bootstrap import attainment_lower_bound
 from thinkscale.simulation.outcome import Outcome
 from thinkscale.simulation.scenario import Scenario
@@ -83,6 +83,11 @@ def _kept(outcome: Outcome, scenario: Scenario, blocks: Blocks) -> Record:
         "withheld_tokens_share": _share(
             float(requests.withheld_tokens.sum()),
             float(requests.withheld_tokens.sum() + requests.output_tokens.sum()),
+        ),
+        "withheld_points": (
+            None
+            if scenario.workload.tier is None
+            else sum(two_tiers.points_given_up(scenario, requests).values())
         ),
     }
 

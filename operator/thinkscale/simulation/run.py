@@ -88,6 +88,7 @@ class Simulation:
         self._guarded = bool(getattr(self.policy, "guarded", False))
         load = scenario.workload
         self._at = load.at_seconds.tolist()
+        self._tiers = None if load.tier is None else [load.tiers[at] for at in load.tier.tolist()]
         self._lengths = list(
             zip(
                 load.prompt_tokens.tolist(),
@@ -169,6 +170,8 @@ class Simulation:
         )
         if capped:
             flight.capped = True
+        if self._tiers is not None:
+            flight.tier = self._tiers[index]
         self._next += 1
         books, front = self.books[gateway], self.fronts[gateway]
         books.arrive(flight)
@@ -257,7 +260,8 @@ class Simulation:
         closing = front.look(len(recent) / ARRIVALS_SECONDS, now, _date(now), costs_prefill=costs)
         for member, flights in closing.items():
             for flight in flights:
-                self.books[gateway].cut_thought(member.replica.generated(flight))
+                age = member.replica.generated(flight)
+                self.books[gateway].cut_thought(age, front.lost_points(flight, age))
             if member.replica.close(flights, now, costs_prefill=costs):
                 member.replica.begin(now)
             self._schedule(member)

@@ -22,7 +22,7 @@ from thinkscale.fleet.catalogue import GPUS, MODELS, estimate
 from thinkscale.fleet.profile import REFERENCE, Profile
 from thinkscale.model.intent import Behavior, Budget, Indicator, Intent, Mode, Objective
 from thinkscale.model.step_time import StepTime
-from thinkscale.simulation import loads, replays, variants
+from thinkscale.simulation import loads, replays, two_tiers, variants
 from thinkscale.simulation.design_point import design_point, pace_limit_seconds
 from thinkscale.simulation.loads import Load
 from thinkscale.simulation.scenario import Boot, Faults, Scenario
@@ -181,10 +181,13 @@ def _scenario(
     boot = named.asked.boot
     if variant.boot_seconds is not None:
         boot = Boot(mean_seconds=variant.boot_seconds, deviation_seconds=variant.boot_seconds / 8)
+    workload = load.workload
+    if variant.tiers:
+        workload, intent = two_tiers.split(workload, seed), two_tiers.told(intent)
     return Scenario(
         name=name + variant.suffix,
         seed=seed,
-        workload=load.workload,
+        workload=workload,
         intent=intent,
         profile=profile,
         boot=boot,

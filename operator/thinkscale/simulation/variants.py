@@ -30,6 +30,8 @@ class Variant:
     boot_seconds: float | None = None
     max_replicas: int | None = None
     seats: int | None = None
+    tiers: bool = False
+    """Half of the requests each are of two tiers, whose quality is known."""
 
     @property
     def suffix(self) -> str:
@@ -39,7 +41,8 @@ class Variant:
             for word, field in _WORDS.items()
             if (value := getattr(self, field)) != getattr(PLAIN, field) and value is not None
         ]
-        return "".join(parts) + ("+crash" if self.crash else "")
+        flags = [f"+{word}" for word in _FLAGS if getattr(self, word)]
+        return "".join((*parts, *flags))
 
 
 _WORDS: Final[Mapping[str, str]] = {
@@ -50,6 +53,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "max": "max_replicas",
     "seats": "seats",
 }
+_FLAGS: Final = ("crash", "tiers")
 _WHOLE: Final = ("gateways", "max_replicas", "seats")
 PLAIN: Final = Variant()
 
@@ -60,12 +64,14 @@ def read(words: Iterable[str]) -> Variant:
     for written in words:
         match = re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)?", written)
         word, number = match.groups() if match else ("", None)
-        if word == "crash" and number is None:
-            changes["crash"] = True
+        if word in _FLAGS and number is None:
+            changes[word] = True
         elif word in _WORDS and number is not None:
             field = _WORDS[word]
             changes[field] = int(float(number)) if field in _WHOLE else float(number)
         else:
-            known = ", ".join([*(f"+{word}NUMBER" for word in _WORDS), "+crash"])
+            known = ", ".join(
+                [*(f"+{word}NUMBER" for word in _WORDS), *(f"+{word}" for word in _FLAGS)]
+            )
             raise UnknownScenario(f"no variant is named +{written}; there are {known}")
     return replace(PLAIN, **changes)  # type: ignore[arg-type]

@@ -28,10 +28,14 @@ class Workload:
     """At least 0."""
     answer_tokens: Tokens
     """At least 0; thinking and answer together at least 1."""
+    tiers: tuple[str, ...] = ()
+    tier: Tokens | None = None
+    """Of which of `tiers` each request is; None: there are none."""
 
     def __post_init__(self) -> None:
         columns = (self.prompt_tokens, self.thinking_tokens, self.answer_tokens)
-        if any(len(column) != len(self.at_seconds) for column in columns):
+        tier = self.tier if self.tier is not None else self.prompt_tokens
+        if any(len(column) != len(self.at_seconds) for column in (*columns, tier)):
             raise ValueError("the columns of a workload have different lengths")
         if np.any(np.diff(self.at_seconds) < 0) or (len(self) and self.at_seconds[0] < 0):
             raise ValueError("arrivals are not in order, or before 0")
@@ -57,11 +61,16 @@ class Workload:
             prompt_tokens=self.prompt_tokens[kept],
             thinking_tokens=self.thinking_tokens[kept],
             answer_tokens=self.answer_tokens[kept],
+            tier=None if self.tier is None else self.tier[kept],
         )
 
     def with_thinking(self, thinking_tokens: Tokens) -> "Workload":
         """The same requests, with other thoughts."""
         return replace(self, thinking_tokens=thinking_tokens)
+
+    def of_tiers(self, tiers: tuple[str, ...], tier: Tokens) -> "Workload":
+        """The same requests, each of one of these tiers."""
+        return replace(self, tiers=tiers, tier=tier)
 
     def within(self, budget_tokens: int) -> "Workload":
         """The same requests under a thinking budget. What answers nothing keeps one token."""

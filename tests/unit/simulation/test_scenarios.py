@@ -75,6 +75,26 @@ def test_variants_meet_the_same_requests() -> None:
     assert fingerprint(make("gpu-limit", 4).workload) == fingerprint(make("smooth", 4).workload)
 
 
+def test_half_of_the_requests_each_are_of_two_tiers_whose_quality_the_law_is_told() -> None:
+    plain, made = make("gpu-limit", 4), make("gpu-limit+tiers", 4)
+    assert plain.workload.tier is None
+    assert plain.intent.tiers == ()
+    assert made.name == "gpu-limit+tiers"
+    assert fingerprint(made.workload) == fingerprint(plain.workload)
+    assert made.workload.tiers == ("flat", "steep")
+    assert made.workload.tier is not None
+    assert made.workload.tier.mean() == pytest.approx(0.5, abs=0.01)
+    assert [tier.name for tier in made.intent.tiers] == ["flat", "steep"]
+    late = made.workload.rows(slice(100, 300))
+    assert late.tier is not None
+    assert (late.tier == made.workload.tier[100:300]).all()
+    for tier in made.intent.tiers:
+        for point in tier.quality[:-1]:
+            longer = (made.workload.thinking_tokens > point.max_tokens).mean()
+            lost = (tier.quality[-1].score_percent - point.score_percent) / longer
+            assert lost < 100, "nobody can lose more than an answer"
+
+
 def test_variants_are_named_in_one_order_however_they_were_typed() -> None:
     typed = make("drift+crash+boot60+gateways2+lost0.2+priors1.25", 11)
     assert typed.name == "drift+priors1.25+lost0.2+gateways2+boot60+crash"

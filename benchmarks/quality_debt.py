@@ -1,0 +1,144 @@
+"""Quality debt: the expected score that a brown-out gives up, with and without knowing its price.
+
+`gpu-limit+tiers` around noon, when the fleet may be one replica too small: two tiers with half of
+the arrivals each, one that hardly needs its late thoughts and one that does. The same requests meet
+the law twice: once it is told the tiers' scores, once not, so that it closes by age alone. Both are
+scored by the lengths that the requests truly had. Prints JSON and fails unless the informed rule
+gives up at most half of the other's score, at an attainment that is no lower by more than a
+standard error. Run: `python -m benchmarks.quality_debt [--hours 2] [--seeds 1,2,3]`.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from thinkscale.simulation import scenarios, two_tiers
+from thinkscale.simulation.loads import HOUR, WARM_UP_SECONDS
+from thinkscale.simulation.ours import thinkscale
+from thinkscale.simulation.run import Simulation
+from thinkscale.simulation.scenario import Scenario
+
+NOON_SECONDS = WARM_UP_SECONDS + 12 * HOUR
+MOST_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What one run came to."""
+
+    attainment: float
+    requests: int
+    cut: int
+    withheld_tokens: int
+    points: dict[str, float]
+    """Expected score given up, percent points by tier, by the true lengths."""
+    counted_points: float
+    """The same as the gateways counted it in the scored time, by the law's life table."""
+
+
+def around_noon(scenario: Scenario, hours: float) -> Scenario:
+    """So many hours around the peak, after a warm-up of the usual length."""
+    load = scenario.workload
+    begin = NOON_SECONDS - hours * HOUR / 2 - WARM_UP_SECONDS
+    duration = WARM_UP_SECONDS + hours * HOUR
+    kept = (load.at_seconds >= begin) & (load.at_seconds < begin + duration)
+    workload = load.rows(kept, load.at_seconds[kept] - begin)
+    return replace(
+        scenario,
+        workload=workload,
+        duration_seconds=duration,
+        warm_up_seconds=WARM_UP_SECONDS,
+        initial_replicas=scenarios.initial_replicas(
+            workload, scenario.profile, scenario.intent, WARM_UP_SECONDS
+        ),
+    )
+
+
+def made(scenario: Scenario) -> Made:
+    """One run of our law."""
+    simulation = Simulation(scenario, thinkscale)
+    simulation.advance(scenario.warm_up_seconds)
+    before = _counted(simulation)
+    simulation.advance(math.inf)
+    outcome = simulation.outcome("thinkscale")
+    requests = outcome.requests
+    return Made(
+        attainment=outcome.attainment,
+        requests=len(requests.cut),
+        cut=int(requests.cut.sum()),
+        withheld_tokens=int(requests.withheld_tokens.sum()),
+        points=two_tiers.points_given_up(scenario, requests),
+        counted_points=_counted(simulation) - before,
+    )
+
+
+def _counted(simulation: Simulation) -> float:
+    return sum(books.withheld_millipoints for books in simulation.books) / 1000
+
+
+def blind(scenario: Scenario) -> Scenario:
+    """The same, and the law is not told what the tiers score."""
+    return replace(scenario, intent=replace(scenario.intent, tiers=()))
+
+
+def compared(name: str, seed: int, hours: float) -> dict[str, object]:
+    """Both on the same requests."""
+    scenario = around_noon(scenarios.make(f"{name}+tiers", seed), hours)
+    informed, other = made(scenario), made(blind(scenario))
+    return {
+        "scenario": scenario.name,
+        "seed": seed,
+        "requests": informed.requests,
+        **_columns("informed", informed),
+        **_columns("blind", other),
+        "informed_counted_points": round(informed.counted_points, 1),
+        "points_share": round(_points(informed) / _points(other), 4),
+        "attainment_change": round(informed.attainment - other.attainment, 5),
+        "standard_error": round(_standard_error(other), 5),
+    }
+
+
+def _columns(name: str, run: Made) -> dict[str, object]:
+    return {
+        f"{name}_attainment": round(run.attainment, 5),
+        f"{name}_cut": run.cut,
+        f"{name}_withheld_tokens": run.withheld_tokens,
+        f"{name}_points": {tier: round(points, 1) for tier, points in run.points.items()},
+    }
+
+
+def _points(run: Made) -> float:
+    return sum(run.points.values())
+
+
+def _standard_error(run: Made) -> float:
+    return math.sqrt(max(1e-9, run.attainment * (1 - run.attainment)) / run.requests)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints a row for each seed and the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenario", default="gpu-limit", help="whose peak is at noon")
+    parser.add_argument("--hours", type=float, default=2.0, help="scored, around the peak")
+    parser.add_argument("--seeds", default="1,2,3", help="separated by commas")
+    options = parser.parse_args(argv)
+    rows = []
+    for seed in map(int, options.seeds.split(",")):
+        rows.append(compared(options.scenario, seed, options.hours))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    shares = [float(str(row["points_share"])) for row in rows]
+    worse = [
+        row
+        for row in rows
+        if float(str(row["attainment_change"])) < -float(str(row["standard_error"]))
+    ]
+    verdict = {"points_share_worst": max(shares), "seeds_with_lower_attainment": len(worse)}
+    print(json.dumps({"rows": rows} | verdict, indent=1))
+    return 0 if max(shares) <= MOST_SHARE and not worse else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
