@@ -1,11 +1,11 @@
 """Quality debt: the expected score that a brown-out gives up, with and without knowing its price.
 
-`gpu-limit+tiers` around noon, when the fleet may be one replica too small: two tiers with half of
+`gpu-limit-8+tiers` around noon, when the fleet is two replicas too small: two tiers with half of
 the arrivals each, one that hardly needs its late thoughts and one that does. The same requests meet
 the law twice: once it is told the tiers' scores, once not, so that it closes by age alone. Both are
 scored by the lengths that the requests truly had. Prints JSON and fails unless the informed rule
 gives up at most half of the other's score, at an attainment that is no lower by more than a
-standard error. Run: `python -m benchmarks.quality_debt [--hours 2] [--seeds 1,2,3]`.
+standard error. Run: `python -m benchmarks.quality_debt [--hours 1] [--seeds 1,2,3]`.
 """
 
 import argparse
@@ -121,8 +121,8 @@ def _standard_error(run: Made) -> float:
 def main(argv: Sequence[str]) -> int:
     """Prints a row for each seed and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenario", default="gpu-limit", help="whose peak is at noon")
-    parser.add_argument("--hours", type=float, default=2.0, help="scored, around the peak")
+    parser.add_argument("--scenario", default="gpu-limit-8", help="whose peak is at noon")
+    parser.add_argument("--hours", type=float, default=1.0, help="scored, around the peak")
     parser.add_argument("--seeds", default="1,2,3", help="separated by commas")
     options = parser.parse_args(argv)
     rows = []

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from thinkscale.cli import inputs, terminal
+from thinkscale.cli import inputs, simulate_shared, terminal
 from thinkscale.cli.arguments import guarded, parser, writable
-from thinkscale.simulation import bounds, contestants, record
+from thinkscale.simulation import bounds, contestants, record, shared_limit
 from thinkscale.simulation.record import Record
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    arguments = parser("simulate", "Run one policy in one scenario, in virtual time.")
+    arguments = parser(
+        "simulate",
+        "Run one policy in one scenario, in virtual time; with --scenario two-services, the law in "
+        "two services under one GPU limit.",
+    )
     inputs.add_scenario(arguments)
     arguments.add_argument(
         "--policy",
@@ -38,6 +42,8 @@ def _run(argv: Sequence[str]) -> int:
         )
     writable(options.json)
     writable(options.plot)
+    if options.scenario is not None and shared_limit.is_shared(options.scenario):
+        return simulate_shared.run(options)
     if options.plot is not None:
         from thinkscale.simulation import plots
     scenario = inputs.scenario(options)

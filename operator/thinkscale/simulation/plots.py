@@ -58,7 +58,7 @@ def frontier(
     target: float = 0.99,
 ) -> None:
     """Attainment against GPU-hours of one scenario: up and left is better."""
-    figure, axes = _figure(1, height=5.4)
+    figure, axes = new_figure(1, height=5.4)
     plot = axes[0]
     for number, policy in enumerate(_policies(points)):
         mine = sorted((p for p in points if p.policy == policy), key=lambda p: p.gpu_hours)
@@ -81,12 +81,12 @@ def frontier(
     plot.set_xlabel("GPU-hours (logarithmic)")
     plot.set_title(title)
     plot.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def timeline(path: Path, outcome: Outcome, begin_seconds: float) -> None:
     """A run over time: thinking depth, replicas, effective budget."""
-    figure, axes = _figure(3, height=7.6)
+    figure, axes = new_figure(3, height=7.6)
     line = outcome.timeline
     hours = (line.at_seconds - begin_seconds) / 3600
     axes[0].fill_between(hours, line.thinking_depth, color=OURS, alpha=0.3, linewidth=0)
@@ -117,12 +117,12 @@ def timeline(path: Path, outcome: Outcome, begin_seconds: float) -> None:
         f"{outcome.attainment * 100:.2f} % at {outcome.gpu_hours:.1f} GPU-hours",
         pad=26,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def before_after(path: Path, title: str, panels: Sequence[Compared]) -> None:
     """Both distributions of each latency, with p50, p95 and p99."""
-    figure, axes = _figure(len(panels), height=3.3 * len(panels) + 0.4)
+    figure, axes = new_figure(len(panels), height=3.3 * len(panels) + 0.4)
     for plot, panel in zip(axes, panels, strict=True):
         edges = _log_edges(np.concatenate((panel.before, panel.after)))
         _density(plot, panel.before, edges, "#2563eb", "before")
@@ -135,7 +135,7 @@ def before_after(path: Path, title: str, panels: Sequence[Compared]) -> None:
         plot.set_xlabel(f"{panel.title}, seconds (lines: p50, p95, p99)")
         plot.legend(loc="upper left", frameon=False)
     axes[0].set_title(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def survival(
@@ -144,7 +144,7 @@ def survival(
     panels: Sequence[tuple[str, str, Sequence[tuple[str, Numbers, Numbers]]]],
 ) -> None:
     """Share of requests that exceed x, per panel: a title, the unit of x, and named curves."""
-    figure, axes = _figure(len(panels), height=3.4 * len(panels) + 0.4)
+    figure, axes = new_figure(len(panels), height=3.4 * len(panels) + 0.4)
     for plot, (name, unit, curves) in zip(axes, panels, strict=True):
         for number, (label, x, share) in enumerate(curves):
             seen = (share > 0) & (x > 0)
@@ -163,7 +163,7 @@ def survival(
         plot.legend(loc="lower left", frameon=False)
         plot.grid(True, which="major", alpha=0.25)
     axes[0].set_title(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _log_edges(values: Numbers) -> Numbers:
@@ -185,7 +185,8 @@ def _density(plot: Axes, values: Numbers, edges: Numbers, colour: str, label: st
         plot.axvline(at, color=colour, linewidth=1.3, linestyle=("-", "--", ":")[number])
 
 
-def _figure(rows: int, height: float) -> tuple[Figure, list[Axes]]:
+def new_figure(rows: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, one below the other; the height is in inches."""
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     for plot in axes:
@@ -193,7 +194,8 @@ def _figure(rows: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, list(axes)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write it as a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, format="png")
 

@@ -110,16 +110,10 @@ class Simulation:
     def advance(self, until: float, progress: Progress | None = None) -> None:
         """Carry out all events before `until`."""
         at, heap, count = self._at, self._heap, len(self._at)
-        end = self.scenario.duration_seconds + PATIENCE_SECONDS
         stride = max(1, count // 100)
-        while True:
-            event = heap[0][0] if heap else math.inf
-            arrival = at[self._next] if self._next < count else math.inf
-            now = min(event, arrival)
-            if now >= until or now > end or self._over(now):
-                break
-            if arrival <= event:
-                self._arrive(arrival)
+        while (now := self.next_at) < until:
+            if self._next < count and at[self._next] == now:
+                self._arrive(now)
                 if progress is not None and not self._next % stride:
                     progress(self._next / count)
                 continue
@@ -127,6 +121,24 @@ class Simulation:
             action(now, subject)
         if progress is not None and self._next == count:
             progress(1.0)
+
+    @property
+    def next_at(self) -> float:
+        """When it goes on; infinity: it is over."""
+        event = self._heap[0][0] if self._heap else math.inf
+        arrival = self._at[self._next] if self._next < len(self._at) else math.inf
+        now = min(event, arrival)
+        end = self.scenario.duration_seconds + PATIENCE_SECONDS
+        return math.inf if now > end or self._over(now) else now
+
+    def tick_by(self, at: float, gap_seconds: float) -> None:
+        """Have the policy tick at this time, but so long after its last tick at least; if it is
+        about to tick earlier, that stands. `at` is not before what has been carried out.
+        """
+        at = max(at, self._ticked_at + gap_seconds)
+        if at < self._tick_due:
+            self._tick_due = at
+            self._push(at, self._due)
 
     def _over(self, now: float) -> bool:
         """Nobody comes or is served any more. The fleet is billed to the end, so it is scaled till

@@ -64,6 +64,19 @@ def test_a_trace_that_cannot_be_meant_is_refused_with_file_row_and_mend(
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["two-services", "--policy", "kpa"], "leave --policy away"),
+        (["two-services", "--oracle"], "--oracle does not go with two-services"),
+        (["two-services", "--engine", "tiny-cpu"], "--engine does not go with two-services"),
+        (["two-services+lost0.2"], "has no variant +lost0.2; there is +priority2"),
+    ],
+)
+def test_two_services_take_only_what_they_can_be_run_with(capsys, argv, said):
+    assert said in refused(capsys, "simulate", "--scenario", *argv)
+
+
 def test_a_trace_that_is_not_there_is_refused(capsys):
     assert "nowhere.csv" in refused(capsys, "simulate", "--trace", "nowhere.csv")
 

@@ -64,6 +64,7 @@ def test_how_often_one_looks_changes_neither_the_pace_nor_the_bound(step: float)
     for i in range(round(300 / step)):
         history = looked(history, i * step, 8, round(400 * i * step))
         assert len(history) <= 11
+    assert len(history) >= 6
     assert pace.seconds_per_token(history) == pytest.approx(0.02, rel=0.001)
 
 

@@ -189,17 +189,17 @@ def test_a_full_day_is_thinned_to_its_share(tmp_path: Path) -> None:
 def test_the_two_services_have_their_peaks_at_different_hours_and_too_few_gpus() -> None:
     shared = two_services(1)
     peaks = []
-    for scenario in shared.scenarios:
+    for scenario in shared.services.values():
         hours = ((scenario.workload.at_seconds - 1800) // 3600).astype(int)
         peaks.append(int(np.bincount(hours[hours >= 0]).argmax()))
     assert peaks[0] == pytest.approx(10, abs=2)
     assert peaks[1] == pytest.approx(18, abs=2)
-    assert len({scenario.intent.service for scenario in shared.scenarios}) == 2
+    assert len({scenario.intent.service for scenario in shared.services.values()}) == 2
     both = sum(
         np.histogram(s.workload.at_seconds, np.arange(1800, 88_201, 3600))[0] / 3600
-        for s in shared.scenarios
+        for s in shared.services.values()
     )
-    first = shared.scenarios[0]
+    first = shared.services["morning"]
     one = design_point(first.workload, first.profile, 0.045)
     worst = float(np.max(both)) / one.requests_per_second * first.intent.gpus_per_replica
     assert 0.9 * shared.gpus < worst < 1.1 * shared.gpus
