@@ -5,9 +5,12 @@ PYTEST := .venv/bin/pytest
 ALONE := e2e/test_harness_leaves_nothing.py e2e/test_headline.py
 # Two minutes each: in this order every worker gets one of them.
 LONGEST := e2e/test_operator_killed.py e2e/test_story_existing_cluster.py
+# What is slow of the tests without a cluster: real processes on loopback, fleets in virtual time.
+PROCESSES := $(addprefix tests/unit/,cli emulator engines gateway quality story)
+SIMULATIONS := $(addprefix tests/unit/,fidelity simulation)
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
-.PHONY: install venv check lint types contracts test test-unit test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo image clean clean-cache
+.PHONY: install venv check lint types contracts test test-unit test-processes test-simulations test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo image clean clean-cache
 
 install:            ## everything that tests and demo need (first time: minutes; then seconds)
 	scripts/install
@@ -29,10 +32,16 @@ types: venv
 contracts: venv
 	.venv/bin/lint-imports --no-logo
 
-test: install test-unit test-cluster test-e2e   ## everything
+test: install test-unit test-processes test-simulations test-cluster test-e2e   ## everything
 
-test-unit: venv     ## a minute and a half, no cluster
-	$(PYTEST) tests/unit -n 3
+test-unit: venv     ## pure: under a minute
+	$(PYTEST) tests/unit $(addprefix --ignore=,$(PROCESSES) $(SIMULATIONS)) -n 3
+
+test-processes: venv   ## gateway, emulator, commands as processes on loopback: a minute
+	$(PYTEST) $(PROCESSES) -n 3
+
+test-simulations: venv   ## fleets in virtual time: a minute
+	$(PYTEST) $(SIMULATIONS) -n 3
 
 test-cluster: install   ## against a real kube-apiserver, no nodes
 	$(PYTEST) tests/cluster -n 2 --dist loadfile

@@ -69,7 +69,7 @@ def test_a_trace_that_cannot_be_meant_is_refused_with_file_row_and_mend(
     [
         (["two-services", "--policy", "kpa"], "leave --policy away"),
         (["two-services", "--oracle"], "--oracle does not go with two-services"),
-        (["two-services", "--engine", "tiny-cpu"], "--engine does not go with two-services"),
+        (["two-services", "--engine", "demo"], "--engine does not go with two-services"),
         (["two-services+lost0.2"], "has no variant +lost0.2; there is +priority2"),
     ],
 )

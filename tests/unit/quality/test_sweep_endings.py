@@ -132,7 +132,7 @@ def test_it_never_sends_more_requests_than_allowed_and_says_where_it_ended(
 def test_it_never_pays_more_tokens_than_allowed(endpoint, sweep, tmp_path, capsys):
     most = 4096 + 200  # a trace may fill the context, and the question
     assert sweep("--max-tokens", str(2 * most), "--concurrency", "8") == 0
-    assert endpoint.most_at_once == 2
+    assert endpoint.most_at_once <= 2
     asked = len(endpoint.bodies)
     assert sweep("--max-tokens", str(most), "--concurrency", "8", out="less") == 2
     assert f"--max-tokens {most:,} does not hold one more request" in capsys.readouterr().err
