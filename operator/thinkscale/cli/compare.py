@@ -15,10 +15,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 from thinkscale.cli import terminal
-from thinkscale.cli.arguments import Misuse, counting, guarded, listed, parser, whole_list
+from thinkscale.cli.arguments import (
+    INTERRUPTED,
+    Misuse,
+    counting,
+    guarded,
+    listed,
+    parser,
+    whole_list,
+)
 from thinkscale.cli.terminal import Tally
 from thinkscale.simulation import compare, contestants, plots, report, results
 from thinkscale.simulation.choose import scenario_of
@@ -140,25 +149,33 @@ def _made(missing: Sequence[Job], processes: int) -> Iterator[tuple[Job, Record,
             yield (job, *_timed(job))
         return
     context = multiprocessing.get_context("spawn")
-    workers = min(processes, len(missing))
-    with ProcessPoolExecutor(workers, context, _leave_interrupts_to_the_parent) as pool:
+    # `main` leaves the semaphores of an interrupted pool to Python's tracker, which takes them away
+    # and would say so; it inherits this.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    pool = ProcessPoolExecutor(min(processes, len(missing)), context)
+    with _interrupts_held_back():  # workers inherit it: Ctrl-C reaches every process of a terminal
         under_way: dict[Future[tuple[Record, float]], Job] = {
             pool.submit(_timed, job): job for job in missing
         }
-        try:
-            while under_way:
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    yield (under_way.pop(future), *future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()  # what is under way would go on for minutes
-            raise
+    try:
+        while under_way:
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                yield (under_way.pop(future), *future.result())
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()  # what is under way would go on for minutes
+        raise
+    pool.shutdown()
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches every process of the terminal; workers would each print a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """An interrupt meanwhile comes afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _timed(job: Job) -> tuple[Record, float]:
@@ -226,4 +243,13 @@ def _show(table: Sequence[Row]) -> None:
     terminal.table(head, lines)
 
 
-main = guarded("compare", _run)
+def main(argv: Sequence[str]) -> int:
+    """The command. An interrupt ends the process here: Python would first wait for the executor,
+    which may wait for ever for workers that were terminated.
+    """
+    code = guarded("compare", _run)(argv)
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

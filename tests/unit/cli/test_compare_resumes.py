@@ -87,6 +87,7 @@ def test_an_interrupt_ends_it_at_once_and_keeps_what_is_finished(trace, tmp_path
         _, said = process.communicate(timeout=10)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "thinkscale compare: interrupted"

@@ -59,7 +59,8 @@ async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> 
     assert signals["replicas"]["a"]["contextTokens"] == 2 * prompt + written
     assert sum(signals["outputAges"]) == 2
     arrived = signals["counters"]["arrivedPromptTokens"] - before["arrivedPromptTokens"]
-    assert arrived == pytest.approx(2 * prompt, rel=0.25)
+    # An estimate, by what the gateway has learnt from whatever was asked before.
+    assert arrived == pytest.approx(2 * prompt, rel=0.6)
     for stream in streams:
         stream.cancel()
     await setup.until(lambda s: s["replicas"]["a"]["contextTokens"] == 0)
