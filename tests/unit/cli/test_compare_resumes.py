@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,8 @@ def test_an_interrupt_ends_it_at_once_and_keeps_what_is_finished(trace, tmp_path
         "--jobs",
         "2",
     ]
+    # Whatever a script starts in the background inherits interrupts as ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "thinkscale", "compare", *argv, "--out", str(out)],
         stdout=subprocess.DEVNULL,
@@ -80,13 +83,15 @@ def test_an_interrupt_ends_it_at_once_and_keeps_what_is_finished(trace, tmp_path
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     try:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("1/4 runs")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, said = process.communicate(timeout=10)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in said
