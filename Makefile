@@ -38,7 +38,7 @@ test-unit: venv     ## pure: under a minute
 	$(PYTEST) tests/unit $(addprefix --ignore=,$(PROCESSES) $(SIMULATIONS)) -n 3
 
 test-processes: venv   ## gateway, emulator, commands as processes on loopback: a minute
-	$(PYTEST) $(PROCESSES) -n 3
+	$(PYTEST) $(PROCESSES) -n 2
 
 test-simulations: venv   ## fleets in virtual time: a minute
 	$(PYTEST) $(SIMULATIONS) -n 3

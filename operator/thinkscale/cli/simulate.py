@@ -98,6 +98,7 @@ def lines(made: Record) -> list[tuple[str, str]]:
         ("replicas, mean and peak", f"{made['mean_replicas']:.2f}, {made['peak_replicas']}"),
         ("thoughts cut by load", percent("truncated_share")),
         ("tokens withheld", f"{made['withheld_tokens']:,}"),
+        *_points(made),
         ("reversals a day", f"{made['reversals_per_day']:.0f}"),
         ("preemptions", f"{made['preemptions']:,}"),
         ("queue, p50/p95/p99 s", seconds("queue_seconds")),
@@ -105,6 +106,12 @@ def lines(made: Record) -> list[tuple[str, str]]:
         ("time per token, ms", seconds("tpot_seconds", 1000)),
         ("end to end, s", seconds("e2e_seconds")),
     ]
+
+
+def _points(made: Record) -> list[tuple[str, str]]:
+    """Where tiers are known: what cuts have cost."""
+    points = made.get("withheld_points")
+    return [] if points is None else [("expected score lost", f"{points:,.0f} percent points")]
 
 
 def _times(ratio: float | None) -> str:

@@ -20,7 +20,8 @@ ENGINES = {
     "c": [*WELL, "--inject-native-budget"],
     "d": [*WELL, "--inject-native-budget", "--coalesce", "4"],
 }
-RETRY_SECONDS = 0.25
+RETRY_SECONDS = 1.5
+"""Long against what a busy machine takes between two requests."""
 CAUSES = ("ignored", "overrun", "injected")
 
 
