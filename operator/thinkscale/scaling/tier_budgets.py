@@ -27,6 +27,7 @@ MOST_POINTS: Final = 100.0
 LEAST_SAVED: Final = 0.01
 """Of a request's seconds."""
 ROUNDING: Final = 1 + 1e-9
+LEAST_WEIGHT: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +115,14 @@ def render(
 
 
 def _weight(tier: Tier, intent: Intent, arrivals: Mapping[str, float]) -> float:
-    """Its share of the arrivals of such tiers; equal while nobody has come."""
+    """Its share of the arrivals of such tiers; equal while nobody has come, 0 if next to none has:
+    what rounding leaves over must not push it to its floor.
+    """
     total = sum(arrivals.get(each.name, 0.0) for each in intent.tiers)
-    return arrivals.get(tier.name, 0.0) / total if total > 0 else 1 / len(intent.tiers)
+    if total <= 0:
+        return 1 / len(intent.tiers)
+    share = arrivals.get(tier.name, 0.0) / total
+    return share if share >= LEAST_WEIGHT else 0.0
 
 
 def _menu(carried: Sequence[Carried], tier: Tier, weight: float, floor_tokens: int) -> _Menu:

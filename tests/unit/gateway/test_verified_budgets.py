@@ -35,6 +35,12 @@ def gateway_flags() -> list[str]:
     return ["--native-budget-retry-seconds", str(RETRY_SECONDS)]
 
 
+@pytest.fixture(autouse=True)
+async def nobody_is_in_doubt_at_first(setup: Any) -> None:
+    """What is not ready is believed when it comes back; the tests of a file share one gateway."""
+    await setup.replicas("a", ready=False)
+
+
 @pytest.fixture
 def faulty(setup: Any) -> Iterator[Any]:
     """The first engine, which ignores budgets; what a test puts in its place is taken away."""

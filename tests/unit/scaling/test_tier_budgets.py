@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scaling.builders import at, make_intent
@@ -66,6 +66,12 @@ def test_a_tier_of_which_few_come_cannot_save_for_the_other() -> None:
     assert flat.budget_tokens == steep.budget_tokens == (1024, 2048, 4096)
 
 
+def test_a_tier_that_next_to_nobody_is_of_is_not_closed_for_a_rounding_error() -> None:
+    rare = {"flat": 1.0, "steep": 4.5e-94}
+    _, steep = tier_budgets.render(intent_with(FLAT, STEEP), CARRIED, THOUGHTS, rare, 1024)
+    assert steep.budget_tokens == (1024, 2048, 4096)
+
+
 def test_one_tier_alone_has_the_common_budget() -> None:
     (alone,) = tier_budgets.render(intent_with(STEEP), CARRIED, THOUGHTS, {}, 1024)
     assert alone.budget_tokens == (1024, 2048, 4096)
@@ -119,6 +125,16 @@ def tiers(draw: st.DrawFn, name: str) -> Tier:
 
 
 @settings(max_examples=150, deadline=None)
+@example(
+    some=(
+        tier("a", (0, 0.0), (1, 0.0), most=492),
+        tier("b", (0, 0.0), (1, 0.0), most=2),
+        tier("c", (0, 0.0), (1, 0.0), most=1),
+    ),
+    mean=168.0,
+    floor=0,
+    arrivals={"a": 1.0, "b": 4.5189610976248605e-94},
+)
 @given(
     some=st.tuples(tiers("a"), tiers("b"), tiers("c")),
     mean=st.floats(50, 8000),
