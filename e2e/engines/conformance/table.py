@@ -120,9 +120,14 @@ def _traps(traps: Sequence[Trap]) -> str:
         "|---|---|---|---|",
     ]
     for trap in traps:
-        does, makes = (text.replace("|", "\\|") for text in (trap.engine_does, trap.gateway_makes))
-        lines.append(f"| {trap.name} | {does} | {makes} | {MARKS[trap.verdict]} |")
+        told = (trap.name, trap.engine_does, trap.gateway_makes, MARKS[trap.verdict])
+        lines.append("| " + " | ".join(_shown(text) for text in told) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(text: str) -> str:
+    """In a cell of a table, where a tag would vanish and a bar would end the cell."""
+    return text.replace("|", "\\|").replace("</think>", "`</think>`")
 
 
 if __name__ == "__main__":
