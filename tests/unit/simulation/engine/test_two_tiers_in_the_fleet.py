@@ -64,8 +64,8 @@ def run(what: Scenario) -> tuple[dict[str, float], float]:
 
 
 def test_at_a_limit_the_law_gives_up_half_the_score_at_most_when_it_knows_the_tiers() -> None:
-    """Where the one tier can still save for both: at a tenth more load it saves down to the floor,
-    the other must be cut as well, and about half is what can be spared.
+    """Where the one tier can save for both. At a twentieth more load it is at its floor, the other
+    must be cut as well, and half or more is given up: docs/measurements.md has the figures.
     """
     rows = arrivals(7, 3500, 1.75, thinking=1500)
     what = scenario(rows, duration_seconds=2000.0, replicas=10)
