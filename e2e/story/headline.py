@@ -168,12 +168,12 @@ def _play(
 def _probe(
     stack: ExitStack, traffic: TrafficRun, stream: Stream, replicas: int, directory: Path
 ) -> TrafficRun:
-    """One very long request for each replica, so that whoever is given up is busy."""
+    """Two very long requests for each replica, so that whoever is given up is busy."""
     at = math.ceil(traffic.now()) + 1.0
     long_request = Request(
         at_seconds=at, prompt_tokens=10, thinking_tokens=PROBE_TOKENS, answer_tokens=20
     )
-    probes = dataclasses.replace(stream, name="probe", requests=(long_request,) * replicas)
+    probes = dataclasses.replace(stream, name="probe", requests=(long_request,) * 2 * replicas)
     return stack.enter_context(
         TrafficRun(
             directory,
