@@ -46,8 +46,8 @@ from e2e.story.view import Moment, Progress, View
 NAMESPACE = "headline"
 READY_SECONDS = 120
 STOP_AFTER_SECONDS = 225
-PROBE_SECOND, PROBE_TOKENS = 78.0, 3400
-"""When the drain's long requests are sent, and how long they think: 100 s at 29.5 ms a token, so
+PROBE_SECOND, PROBE_TOKENS = 78.0, 3900
+"""When the drain's long requests are sent, and how long they think: 115 s at 29.5 ms a token, so
 that a minute and more is still to go when the scale-down begins.
 """
 QUIET_SECONDS = 4.0

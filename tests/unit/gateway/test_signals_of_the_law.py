@@ -48,7 +48,8 @@ async def test_an_output_whose_thought_ends_at_its_budget_ends_like_any_other(se
 
 async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> None:
     await setup.arrange("a")
-    known = await setup.stream(**chat(3, 3))
+    for _ in range(10):  # the estimate of a prompt learns, and nobody may have asked before
+        known = await setup.stream(**chat(3, 3))
     prompt = known.usage["prompt_tokens"]
     before = (await setup.signals())["counters"]
     streams = [asyncio.create_task(setup.stream(**chat(2000, 3))) for _ in range(2)]
@@ -59,8 +60,7 @@ async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> 
     assert signals["replicas"]["a"]["contextTokens"] == 2 * prompt + written
     assert sum(signals["outputAges"]) == 2
     arrived = signals["counters"]["arrivedPromptTokens"] - before["arrivedPromptTokens"]
-    # An estimate, by what the gateway has learnt from whatever was asked before.
-    assert arrived == pytest.approx(2 * prompt, rel=0.6)
+    assert arrived == pytest.approx(2 * prompt, rel=0.25)
     for stream in streams:
         stream.cancel()
     await setup.until(lambda s: s["replicas"]["a"]["contextTokens"] == 0)
