@@ -91,8 +91,8 @@ def _recommended(cases: Sequence[Case]) -> tuple[Sequence[Answered], float] | No
     order = [answered.sample for answered in next(iter(cases[0].answered.values()))]
     if any(sample not in best for sample in order):
         return None
-    counts = [(case.rows, case.recommended.accuracy.value) for case in own if case.recommended]
-    accuracy = sum(rows * value for rows, value in counts) / sum(rows for rows, _ in counts)
+    counts = [(case.weight, case.recommended.accuracy.value) for case in own if case.recommended]
+    accuracy = sum(weight * value for weight, value in counts) / sum(weight for weight, _ in counts)
     return [best[sample] for sample in order], accuracy
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,15 @@ def _simulated(scenario: Scenario) -> tuple[Answer, Latencies]:
     requests = outcome.requests
     answered = ~np.isnan(requests.first_answer_seconds)
     latencies = (requests.first_answer_seconds[answered], requests.end_seconds)
-    return whatif.simulated(scenario, outcome), latencies
+    found = whatif.simulated(scenario, outcome)
+    closed = whatif.reckoned(scenario, fluid.predict(scenario))
+    limit = replace(
+        found,
+        replicas_wanted_peak=closed.replicas_wanted_peak,
+        overloaded_hours=closed.overloaded_hours,
+        carried_budget_tokens=closed.carried_budget_tokens,
+    )
+    return limit, latencies
 
 
 def _show(title: str, sides: Sides) -> None:

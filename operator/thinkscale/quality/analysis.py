@@ -57,6 +57,8 @@ class Case:
 
     name: str
     rows: int
+    weight: float
+    """Of its rows together."""
     incomplete_rows: int
     """Not answered at all levels yet; left out."""
     points: tuple[Point, ...]
@@ -153,6 +155,7 @@ def _case(name: str, rows: Sequence[Row], table: Table, margin: float, alpha: fl
     return Case(
         name=name,
         rows=len(complete),
+        weight=sum(weights),
         incomplete_rows=len(rows) - len(complete),
         points=points,
         plateau=plateau.find(compared, maxima, margin, alpha),

@@ -60,7 +60,7 @@ def read(path: Path, default: Grader | None) -> list[Row]:
         raise DatasetError(path, None, f"cannot be read ({reason}); give a JSONL file") from error
     except UnicodeDecodeError as error:
         raise DatasetError(path, None, "is not text in UTF-8; give a JSONL file") from error
-    return parse(path, text.splitlines(), default)
+    return parse(path, text.split("\n"), default)  # JSON may hold U+2028 as it is
 
 
 def parse(path: Path, lines: Iterable[str], default: Grader | None) -> list[Row]:

@@ -12,7 +12,7 @@ import json
 from typing import Final
 
 from thinkscale.errors import ThinkscaleError
-from thinkscale.quality.dataset import Row
+from thinkscale.quality.dataset import DEFAULT_USE_CASE, Row
 from thinkscale.quality.graders import External
 
 SHOWN_CHARACTERS: Final = 200
@@ -23,9 +23,11 @@ class GraderFailure(ThinkscaleError):
 
 
 def verdict_key(grader: External, row: Row, text: str) -> str:
-    """What a verdict depends on: the command, the row and the answer."""
-    shown = json.dumps([grader.command, row.key, row.answer, text])
-    return hashlib.sha256(shown.encode()).hexdigest()[:32]
+    """What a verdict depends on: the command, all of the row that it sees, and the answer."""
+    parts = [grader.command, row.key, row.answer, text]
+    if row.metadata is not None or row.use_case != DEFAULT_USE_CASE:
+        parts += [row.use_case, row.metadata]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 async def grade(grader: External, row: Row, text: str) -> bool:

@@ -98,17 +98,24 @@ def next_call(
     for level in levels:
         limit = level.max_tokens
         if limit is not None and len(trace.thought) > limit:
-            call = _cut_call(sample, trace, limit, settings, tags)
+            call = _cut_call(full.key, trace, limit, settings, tags)
             if call.key not in known:
                 return call
     return _wait_call(sample, trace, levels, settings, tags, known)
 
 
-def _cut_call(sample: str, trace: Trace, limit: int, settings: Settings, tags: Tags) -> Call:
+def _cut_key(full_key: str, limit: int) -> str:
+    """Names the trace that is cut: another one of the same sample has another prefix."""
+    sample, _, name = full_key.rpartition("/")
+    return f"{sample}/cut{limit}" + ("" if name == "full" else f" of {name}")
+
+
+def _cut_call(full_key: str, trace: Trace, limit: int, settings: Settings, tags: Tags) -> Call:
     prompt = [*trace.before, *trace.thought[:limit], *tags.closing_ids]
     room = _room(prompt, tags)
     most = settings.answer_tokens if room is None else max(1, min(settings.answer_tokens, room))
-    return _raw(f"{sample}/cut{limit}", {**settings.sampling, "prompt": prompt, "max_tokens": most})
+    body = {**settings.sampling, "prompt": prompt, "max_tokens": most}
+    return _raw(_cut_key(full_key, limit), body)
 
 
 def _room(prompt: Sequence[int], tags: Tags) -> int | None:
@@ -200,27 +207,28 @@ def answers(
     trace = trace_of(known[full], tags) if full in known else None
     if trace is None:
         return []
-    found = [_answer(sample, level, trace, known[full], settings, tags, known) for level in levels]
+    found = [_answer(full, level, trace, settings, tags, known) for level in levels]
     return [answered for answered in found if answered is not None]
 
 
 def _answer(
-    sample: str,
+    full_key: str,
     level: Level,
     trace: Trace,
-    full: Reply,
     settings: Settings,
     tags: Tags,
     known: Mapping[str, Reply],
 ) -> Answered | None:
+    sample, full = full_key.rpartition("/")[0], known[full_key]
     reply, thinking, behind, waits = full, len(trace.thought), trace.behind, 0
     text = answer_text(full.text) if trace.closed else ""
-    cut = level.max_tokens is not None and thinking > level.max_tokens
-    if cut:
-        continued = known.get(f"{sample}/cut{level.max_tokens}")
+    limit = level.max_tokens
+    cut = limit is not None and thinking > limit
+    if limit is not None and cut:
+        continued = known.get(_cut_key(full_key, limit))
         if continued is None:
             return None
-        reply, thinking = continued, level.max_tokens or 0
+        reply, thinking = continued, limit
         text, behind = answer_text(reply.text), reply.output_tokens
     elif level.min_tokens:
         longer, last, waits = _extended(sample, trace, level.min_tokens, tags, known)

@@ -33,7 +33,7 @@ ATTEMPTS: Final = 6
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 60.0
 PATIENCE_SECONDS: Final = 900.0
-"""How long an endpoint may be busy for everybody."""
+"""How long an endpoint may be busy for everybody, unless it asks for a longer wait."""
 
 
 class Ended(ThinkscaleError):
@@ -65,7 +65,8 @@ class Runner:
         self._seats = concurrency
         self._stop: ThinkscaleError | None = None
         self._resume_at = 0.0
-        self._answered_at = 0.0
+        self._troubled_since: float | None = None
+        """When the first request since the last reply failed; None: none has."""
         self._vigil = Vigil()
         self._settled = asyncio.Event()
 
@@ -79,7 +80,6 @@ class Runner:
 
     async def run(self) -> None:
         """Until the plan is done. Ended, EndpointError, GraderFailure: it is not."""
-        self._answered_at = time.monotonic()
         known = list(self._plan.known(self._journal.past.replies))
         await asyncio.gather(*(self._judge(row, answered) for row, answered in known))
         order = self._plan.order()
@@ -178,7 +178,7 @@ class Runner:
         self._journal.done(call, reply)
         self.spending.settle(call, reply)
         self.replies += 1
-        self._answered_at = time.monotonic()
+        self._troubled_since = None
         return reply
 
     def _lose(self, call: Call, reason: str, *, processed: bool) -> None:
@@ -190,10 +190,11 @@ class Runner:
         self, why: str, after: float | None, attempt: int, *, everybody: bool = True
     ) -> None:
         now = time.monotonic()
-        if now - self._answered_at > PATIENCE_SECONDS:
-            self._end(EndpointError(f"no answer for {PATIENCE_SECONDS / 60:.0f} minutes: {why}"))
+        since = self._troubled_since = self._troubled_since or now
+        if now - since > max(PATIENCE_SECONDS, after or 0.0):
+            self._end(EndpointError(f"no answer for {(now - since) / 60:.0f} minutes: {why}"))
         if everybody:
-            wait = _backoff(attempt) if after is None else after
+            wait = max(_backoff(attempt), after or 0.0)
             self._resume_at = max(self._resume_at, now + wait)
             self.paused = why
 
@@ -207,5 +208,5 @@ class Runner:
 
 def _backoff(attempt: int) -> float:
     """Seconds; spread, so that many do not come back at once."""
-    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
+    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 10))
     return longest * random.uniform(0.5, 1.0)

@@ -51,7 +51,7 @@ class Answer:
     replicas_mean: float
     replicas_peak: int
     replicas_wanted_peak: int | None
-    """Without `maxReplicas`; None: a simulation does not tell."""
+    """Without `maxReplicas`, by closed forms; None: a simulation alone does not tell."""
     replicas_wanted_mean: float | None
     """Without `maxReplicas`, as a fraction: what rounding to whole replicas hides. None: a
     simulation does not tell.
@@ -59,9 +59,13 @@ class Answer:
     gpus_peak: int
     gpu_hours: float
     overloaded_hours: float | None
-    """Time that wants more replicas than allowed; None: a simulation does not tell."""
+    """Time that wants more replicas than allowed, by closed forms; None: a simulation alone does
+    not tell.
+    """
     carried_budget_tokens: int | None = None
-    """The largest budget under which `maxReplicas` carries the peak; None: it does as it is."""
+    """The largest budget under which `maxReplicas` carries the peak, by closed forms; None: it
+    does as it is, or a simulation alone does not tell.
+    """
 
 
 def changed(scenario: Scenario, change: Change) -> Scenario:

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -45,9 +45,12 @@ class CountingEndpoint:
         self.tells_ids = True
         self.ignores_budgets = False
         self.delay_seconds = 0.0
+        self.waits_for_two_seconds = 0.0
+        """A request is held for so long at most, until two have been there at once."""
         self.keys: set[str] = set()
         self.most_at_once = 0
         self._at_once = 0
+        self._two_at_once = asyncio.Event()
 
     async def models(self, request: web.Request) -> web.Response:
         self.keys.add(request.headers.get("Authorization", ""))
@@ -64,13 +67,22 @@ class CountingEndpoint:
         self.bodies.append(body)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
+        if self._at_once > 1:
+            self._two_at_once.set()
         try:
+            await self._wait_for_two()
             await asyncio.sleep(self.delay_seconds)
             if self.troubles and (trouble := self.troubles.popleft()) is not None:
                 return await self._fail(request, trouble)
         finally:
             self._at_once -= 1
         return web.json_response(self._answer(body))
+
+    async def _wait_for_two(self) -> None:
+        if self.waits_for_two_seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.waits_for_two_seconds):
+                    await self._two_at_once.wait()
 
     async def _fail(self, request: web.Request, trouble: Any) -> web.StreamResponse:
         if trouble == "drop":

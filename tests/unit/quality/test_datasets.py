@@ -102,6 +102,16 @@ def test_an_empty_file_is_refused(tmp_path, content):
         dataset.read(path, None)
 
 
+def test_lines_end_where_json_lines_end_and_nowhere_else(tmp_path):
+    path = tmp_path / "set.jsonl"
+    prompt = "one\u2028two\u0085three"
+    rows = [json.dumps({**GOOD, "prompt": p}, ensure_ascii=False) for p in (prompt, "four")]
+    path.write_bytes("".join(f"{row}\r\n" for row in rows).encode())
+    first, second = dataset.read(path, None)
+    assert first.messages[0]["content"] == prompt
+    assert (second.messages[0]["content"], second.name) == ("four", "line 2")
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "binary.jsonl"
     path.write_bytes(b"\xff\xfe\x00")

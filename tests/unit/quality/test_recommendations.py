@@ -9,10 +9,15 @@ import yaml
 
 from tests.unit.quality.counting_endpoint import CountingEndpoint, serving
 from thinkscale.api.traffic import TierSpec
+from thinkscale.cli import sweep_load
 from thinkscale.cli.main import main
-from thinkscale.quality import published, tiers
+from thinkscale.quality import analysis, dataset, published, tiers
+from thinkscale.quality.analysis import Table
+from thinkscale.quality.dataset import Row
 from thinkscale.quality.estimate import estimate
-from thinkscale.quality.levels import parse_levels
+from thinkscale.quality.graders import Exact
+from thinkscale.quality.levels import Level, parse_levels
+from thinkscale.quality.outcome import Answered, Graded
 from thinkscale.quality.published import CurveError
 from thinkscale.quality.settings import Method
 
@@ -134,10 +139,34 @@ def test_a_bad_file_of_curves_is_refused(tmp_path, text, said):
         published.read(path)
 
 
-def test_an_estimate_says_what_reuse_saves():
-    from thinkscale.quality import dataset
-    from thinkscale.quality.graders import Exact
+def graded_alike(row: Row, level: Level) -> Graded:
+    one = Answered(
+        sample=f"{row.key}#0", level=level, text="", prompt_tokens=1, thinking_tokens=0,
+        answer_tokens=1, cut=False, counted=True,
+    )  # fmt: skip
+    return Graded(answered=one, right=row.use_case == "heavy")
 
+
+def test_the_mix_of_the_recommendations_counts_rows_by_their_weight():
+    lines = [
+        json.dumps({"prompt": f"{case} {n}", "answer": "x", "use_case": case, "weight": weight})
+        for case, weight in (("heavy", 9), ("light", 1))
+        for n in range(600)
+    ]
+    rows, levels = dataset.parse(Path("s"), lines, Exact()), parse_levels(["0", "none"], [])
+    graded = {(f"{row.key}#0", level): graded_alike(row, level) for row in rows for level in levels}
+    table = Table(rows=rows, samples=1, levels=levels, graded=graded)
+    cases = analysis.cases(table, margin=0.01, alpha=0.05)
+    assert [(case.name, case.weight) for case in cases] == [
+        ("all", 6000), ("heavy", 5400), ("light", 600),
+    ]  # fmt: skip
+    mix = sweep_load._recommended(cases)
+    assert mix is not None
+    assert mix[1] == pytest.approx(0.9)
+    assert mix[1] == pytest.approx(cases[0].points[0].accuracy.value)
+
+
+def test_an_estimate_says_what_reuse_saves():
     rows = dataset.parse(Path("s"), ['{"prompt": "x", "answer": "y"}'] * 10, Exact())
     levels = parse_levels(["0", "64", "none"], [])
     apart = estimate(rows, 2, levels, Method.INDEPENDENT, 500)

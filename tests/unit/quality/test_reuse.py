@@ -75,6 +75,22 @@ def test_without_an_unlimited_level_the_trace_is_only_as_long_as_needed():
     assert "max_tokens" not in following([limited(4), limited(990)], {}).body  # over the context
 
 
+def test_a_cut_of_another_trace_is_another_cut():
+    short, long = [limited(2), limited(8)], [limited(2), limited(8), UNLIMITED]
+    known = {"row#0/full8": FULL}
+    while (call := following(short, known)) is not None:
+        assert call.key not in known
+        known[call.key] = reply(5, text="3")
+    assert sorted(known) == ["row#0/cut2 of full8", "row#0/cut8 of full8", "row#0/full8"]
+    assert len(reuse.answers(ROW, "row#0", short, SETTINGS, TAGS, known)) == 2
+    known["row#0/full"] = reply(*reversed(THOUGHT), CLOSE, 60)  # the temperature is not 0
+    (none,) = reuse.answers(ROW, "row#0", long, SETTINGS, TAGS, known)
+    assert none.level == UNLIMITED
+    call = following(long, known)
+    assert call.key == "row#0/cut2"
+    assert call.body["prompt"][: len(PROMPT) + 2] == [*PROMPT, *THOUGHT[:-3:-1]]
+
+
 def test_a_model_that_opens_the_thought_itself_is_cut_behind_its_tag():
     full = reply(30, OPEN, *THOUGHT, CLOSE, 60, prompt=(50,))
     call = following([limited(0), UNLIMITED], {"row#0/full": full})

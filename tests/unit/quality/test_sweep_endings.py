@@ -15,6 +15,7 @@ import pytest
 from tests.unit.quality.counting_endpoint import CountingEndpoint, serving
 from thinkscale.cli.main import main
 from thinkscale.cli.sweep import INTERRUPTED_MESSAGE
+from thinkscale.quality import runner
 
 GRADER = {"type": "regex", "pattern": r"answer is (\d+)"}
 Sweep = Callable[..., int]
@@ -131,8 +132,11 @@ def test_it_never_sends_more_requests_than_allowed_and_says_where_it_ended(
 
 def test_it_never_pays_more_tokens_than_allowed(endpoint, sweep, tmp_path, capsys):
     most = 4096 + 200  # a trace may fill the context, and the question
-    assert sweep("--max-tokens", str(2 * most), "--concurrency", "8") == 0
-    assert endpoint.most_at_once <= 2
+    endpoint.waits_for_two_seconds = 0.2
+    argv = ["--max-tokens", str(2 * most), "--answer-tokens", "3000"]  # no three of any kind
+    assert sweep(*argv, "--concurrency", "8") == 0
+    assert endpoint.most_at_once == 2
+    endpoint.waits_for_two_seconds = 0.0
     asked = len(endpoint.bodies)
     assert sweep("--max-tokens", str(most), "--concurrency", "8", out="less") == 2
     assert f"--max-tokens {most:,} does not hold one more request" in capsys.readouterr().err
@@ -148,6 +152,48 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_endpoint_says(endpoint, sweep
     assert time.monotonic() - begun > 0.4
     assert len(endpoint.bodies) == 18
     assert len(answers(tmp_path / "out")) == 20
+
+
+def one_row(folder: Path) -> Path:
+    return written(folder, [("short", 5)])
+
+
+def test_an_endpoint_that_says_at_once_and_is_never_ready_is_asked_ever_more_rarely(
+    endpoint, sweep, dataset, monkeypatch, capsys
+):
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.5)
+    endpoint.troubles += [(429, {"Retry-After": "0"})] * 1000
+    assert sweep(rows=one_row(dataset.parent)) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "thinkscale sweep: no answer for 0 minutes: HTTP 429: trouble 429"
+    assert 2 <= len(endpoint.bodies) <= 3  # pauses of 0.25 to 0.5 s, then 0.5 to 1 s
+
+
+def test_patience_begins_with_the_trouble_and_not_with_a_long_answer(
+    endpoint, sweep, dataset, monkeypatch
+):
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.1)
+    endpoint.delay_seconds = 0.15
+    endpoint.troubles += ["drop"]
+    assert sweep("--budgets", "0,none", rows=one_row(dataset.parent)) == 0
+    assert len(endpoint.bodies) == 2 + 1
+
+
+def test_a_wait_that_the_endpoint_asks_for_is_within_patience(
+    endpoint, sweep, dataset, monkeypatch
+):
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.01)
+    endpoint.troubles += [(429, {"Retry-After": "0.15"}), (429, {"Retry-After": "1.2"})]
+    begun = time.monotonic()
+    assert sweep("--budgets", "0,none", rows=one_row(dataset.parent)) == 0
+    assert time.monotonic() - begun > 1.35
+    assert len(endpoint.bodies) == 2 + 2
+
+
+def test_pauses_grow_and_have_an_end():
+    for attempt, longest in ((1, 0.5), (2, 1.0), (7, 32.0), (8, 60.0), (5000, 60.0)):
+        assert longest / 2 <= runner._backoff(attempt) <= longest
 
 
 def test_a_lost_connection_is_made_good_and_counted(endpoint, sweep, tmp_path):
@@ -218,6 +264,33 @@ def test_a_grader_that_crashes_loses_no_answer(endpoint, sweep, tmp_path, capsys
     assert len(endpoint.bodies) == 2
     right = {budget: one["right"] for (_, budget), one in answers(tmp_path / "out").items()}
     assert right == {"0": False, "none": True}
+
+
+def test_a_grader_speaks_again_when_what_it_sees_of_the_row_has_changed(sweep, tmp_path):
+    grader = tmp_path / "grade.py"
+    grader.write_text(
+        "import json, sys\n"
+        "row = json.load(sys.stdin)\n"
+        "strict = row['use_case'] == 'strict' or (row['metadata'] or {}).get('strict', False)\n"
+        "print(json.dumps({'correct': not strict}))\n"
+    )
+    command = {"type": "external", "command": [sys.executable, str(grader)]}
+    rows = tmp_path / "rows.jsonl"
+
+    def right(**more: Any) -> set[bool]:
+        row = {"id": "one", "prompt": "count 5", "answer": "5", "grader": command, **more}
+        rows.write_text(json.dumps(row) + "\n")
+        assert sweep("--budgets", "0,none", rows=rows) == 0
+        return {one["right"] for one in answers(tmp_path / "out").values()}
+
+    assert right() == {True}
+    assert right(metadata={"strict": True}) == {False}
+    assert right(metadata={"strict": False}) == {True}
+    assert right(use_case="strict") == {False}
+    verdicts = (tmp_path / "out" / "journal.jsonl").read_text().count('"type":"verdict"')
+    assert right() == {True}
+    journal = (tmp_path / "out" / "journal.jsonl").read_text()
+    assert journal.count('"type":"verdict"') == verdicts == 4 * 2  # nothing is asked twice
 
 
 def test_interrupted_it_waits_for_what_is_under_way_and_goes_on_later(
