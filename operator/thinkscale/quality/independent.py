@@ -108,9 +108,10 @@ def _answered(sample: str, level: Level, reply: Reply) -> Answered:
 def thinking_of(reply: Reply) -> tuple[int, bool]:
     """Thinking tokens, and whether they were counted or estimated.
 
-    Some engines count none of what they plainly show: a zero beside a thought is not believed.
+    Some engines count none of what they plainly show: a zero beside a thought is not believed. The
+    line break before a closing tag is no thought.
     """
-    shown = reply.thought_characters or len(reply.text.rpartition(THINK_CLOSE)[0])
+    shown = reply.thought_characters or len(reply.text.rpartition(THINK_CLOSE)[0].strip())
     if reply.thought_tokens is not None and (reply.thought_tokens or not shown):
         return reply.thought_tokens, True
     answer = len(answer_text(reply.text))

@@ -163,6 +163,7 @@ def test_an_endpoint_that_counts_no_thinking_of_what_it_shows_is_not_believed():
     assert independent.thinking_of(shown("4444", 36, 0, 10)) == (9, False)
     assert independent.thinking_of(shown("thinking</think>4444", 0, None, 12)) == (8, False)
     assert independent.thinking_of(shown("4444", 0, 0, 4)) == (0, True)
+    assert independent.thinking_of(shown("\n</think>\n\n4444", 0, 0, 6)) == (0, True)
     assert independent.thinking_of(shown("4444", 0, None, 4)) == (0, True)
 
 
