@@ -53,6 +53,8 @@ class Options:
     parser: Parser
     reasoning_fields: tuple[str, ...]
     opens_think: bool
+    template_switches: bool
+    """The chat template obeys `enable_thinking`."""
     forced_end: tuple[int, ...] | None
     """What a thinking budget forces; None: the bare `</think>` of the parser, if there is one."""
     tracks_load: bool
@@ -96,6 +98,7 @@ def parse(argv: Sequence[str]) -> Options:
         parser=Parser(given.reasoning_parser.replace("-", "_")),
         reasoning_fields=_reasoning_fields(given),
         opens_think=given.template_opens_think,
+        template_switches=given.template_switches,
         forced_end=given.reasoning_config,
         tracks_load=given.enable_server_load_tracking,
         max_input_tokens=given.max_input_tokens or longest - 1,
@@ -240,6 +243,12 @@ def _add_length_flags(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="the chat template ends with <think>; else the model opens the thought itself",
+    )
+    lengths.add_argument(
+        "--template-switches",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the chat template obeys enable_thinking; else it does not know it",
     )
     lengths.add_argument(
         "--reasoning-field",

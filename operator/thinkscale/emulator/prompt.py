@@ -72,6 +72,8 @@ class Template:
 
     opens_think: bool
     """The prompt ends with `<think>` and a newline (R1); else the model opens the thought."""
+    has_switch: bool = True
+    """Thinking can be switched off."""
 
     def render(
         self,
@@ -82,7 +84,7 @@ class Template:
         think: bool = True,
     ) -> str:
         """Text of the prompt. `generate` opens the assistant's turn, `resume` leaves the last
-        message open instead, `think=False` closes an empty thought at once.
+        message open instead, `think=False` closes an empty thought at once, if it has the switch.
         """
         turns = [f"<|im_start|>{m['role']}\n{_content(m)}<|im_end|>\n" for m in messages]
         if resume:
@@ -90,7 +92,7 @@ class Template:
         text = "".join(turns)
         if generate:
             text += "<|im_start|>assistant\n"
-            if not think:
+            if self.has_switch and not think:
                 text += "<think>\n\n</think>\n\n"
             elif self.opens_think:
                 text += "<think>\n"

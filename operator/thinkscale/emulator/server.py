@@ -67,7 +67,9 @@ class Server:
         self._model = ServedModel(
             name=options.served_name,
             max_tokens=options.max_model_len,
-            template=Template(opens_think=options.opens_think),
+            template=Template(
+                opens_think=options.opens_think, has_switch=options.template_switches
+            ),
             budgets=self._has_budgets(),
             ignores_budgets=options.quirks.ignores_budgets,
             budget_excess=options.quirks.budget_excess,

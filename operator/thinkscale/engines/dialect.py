@@ -50,6 +50,8 @@ class Tags:
     """The chat template opens the thought, as far as the engine could tell; only asked where it
     shows no ids of a prompt.
     """
+    opens_when_off: bool = False
+    """It does so even where thinking is switched off; only asked where it takes such switches."""
     renders: bool = True
     """The engine tells how a chat is rendered; only asked where it shows no ids."""
     parses: bool = False
@@ -185,6 +187,8 @@ class Dialect(Protocol):
 
     has_native_budget: bool
     """False: none is ever sent to it."""
+    serves_by_name: bool
+    """Its `/v1/models` lists the name that requests must send. False: it has a name of its own."""
 
     def first_body(
         self,

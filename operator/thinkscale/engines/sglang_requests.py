@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import orjson
-
+from thinkscale.engines.alike import number_of, refusal_told, text_of
 from thinkscale.engines.dialect import (
     Chunk,
     IdReader,
@@ -39,27 +38,19 @@ _TEMPLATE_FIELDS: Final = (
     "chat_template_kwargs",
 )
 _HELLO: Final = ({"role": "user", "content": "hello"},)
+_SWITCHES: Final = ("enable_thinking", "thinking")
+"""Models differ in which of them their template reads."""
 
 
 class SglangRequests(VllmRequests):
     """`Dialect` of SGLang: vLLM's but for what is said here."""
 
-    def first_body(
-        self,
-        body: Mapping[str, Any],
-        *,
-        model: str,
-        native_budget: int | None,
-        most_tokens: int | None,
-    ) -> dict[str, Any]:
+    def _ask_for_counts(self, out: dict[str, Any]) -> None:
         """A chat is counted by its running usage."""
-        out = super().first_body(
-            body, model=model, native_budget=native_budget, most_tokens=most_tokens
-        )
+        super()._ask_for_counts(out)
         if "messages" in out:
             del out["return_token_ids"]
             out["stream_options"]["continuous_usage_stats"] = True
-        return out
 
     def plain_body(
         self,
@@ -81,13 +72,12 @@ class SglangRequests(VllmRequests):
 
     def refusal(self, status: int, body: bytes) -> bytes:
         """From `{"object": "error", "message": TEXT, ...}`."""
-        try:
-            said = orjson.loads(body)
+
+        def read(said: Any) -> dict[str, Any]:
             inner = said.get("error", said)
-            message, kind = str(inner["message"]), str(inner.get("type") or "")
-        except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError):
-            message, kind = body.decode(errors="replace"), ""
-        return orjson.dumps({"error": openai_error(message, kind, status)})
+            return openai_error(str(inner["message"]), str(inner.get("type") or ""), status)
+
+        return refusal_told(status, body, read)
 
     def reader(self, route: Route, body: Mapping[str, Any], tags: Tags) -> Reader:
         """Only completions show ids."""
@@ -97,18 +87,23 @@ class SglangRequests(VllmRequests):
 
     def tag_questions(self, model: str) -> tuple[Question, ...]:
         """The four texts, the longest context, whether tags are taken out, and whether a chat
-        begins inside a thought.
+        begins inside a thought, as usual and with thinking switched off: some templates ignore it.
         """
+        hello = {"model": model, "messages": _HELLO}
         return (
             *super().tag_questions(model),
             Question(path="/v1/models"),
             Question(path="/get_server_info"),
-            Question(path="/tokenize", body={"model": model, "messages": _HELLO}),
+            Question(path="/tokenize", body=hello),
+            Question(
+                path="/tokenize",
+                body={**hello, "chat_template_kwargs": dict.fromkeys(_SWITCHES, False)},
+            ),
         )
 
     def tags(self, answers: Sequence[Any]) -> Tags:
         """NB: `/tokenize` tells the tokenizer's longest text, which is not the server's."""
-        *texts, models, server, rendered = answers
+        *texts, models, server, rendered, switched_off = answers
         tags = tag_tokens([self.ids(answer) for answer in texts])
         parser = server.get("reasoning_parser") if isinstance(server, dict) else None
         return replace(
@@ -116,6 +111,7 @@ class SglangRequests(VllmRequests):
             context_tokens=_longest(models),
             parses=bool(parser),
             template_opens=bool(tags.opens(self.ids(rendered))),
+            opens_when_off=bool(tags.opens(self.ids(switched_off))),
             renders=bool(self.ids(rendered)),
         )
 
@@ -126,8 +122,7 @@ class SglangRequests(VllmRequests):
 
     def spelled(self, answer: Any) -> str | None:
         """The text."""
-        text = answer.get("text") if isinstance(answer, dict) else None
-        return text if isinstance(text, str) else None
+        return text_of(answer, "text")
 
     def parse_load(self, text: str) -> EngineLoad | None:
         """See `sglang_metrics`."""
@@ -144,9 +139,9 @@ class SglangReader(TextReader):
     def __init__(self, body: Mapping[str, Any], tags: Tags) -> None:
         template = body.get("chat_template_kwargs")
         template = template if isinstance(template, Mapping) else {}
-        thinks = template.get("enable_thinking") is not False
+        is_off = any(template.get(switch) is False for switch in _SWITCHES)
         self._parses = tags.parses and body.get("separate_reasoning") is not False
-        self._in_prompt = tags.template_opens and thinks
+        self._in_prompt = tags.opens_when_off if is_off else tags.template_opens
         opened = self._in_prompt and not self._parses
         super().__init__(tags, opened=opened, resumable=tags.renders)
         self._body = body
@@ -224,5 +219,4 @@ def _read_completion(payload: Mapping[str, Any]) -> Chunk:
 
 def _longest(models: Any) -> int | None:
     cards = models.get("data") if isinstance(models, dict) else None
-    longest = cards[0].get("max_model_len") if cards else None
-    return longest if isinstance(longest, int) else None
+    return number_of(cards[0], "max_model_len") if cards else None

@@ -17,8 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import orjson
-
+from thinkscale.engines.alike import Streaming, number_of, refusal_told, text_of, without
 from thinkscale.engines.dialect import (
     TAG_TEXTS,
     Chunk,
@@ -50,27 +49,16 @@ _STATUS: Final[Mapping[str, tuple[str, int]]] = {
 _OVERLOADED: Final = "Model is overloaded"
 
 
-class TgiRequests:
+class TgiRequests(Streaming):
     """`Dialect` of TGI."""
 
     has_native_budget: bool = False
+    serves_by_name: bool = False
 
-    def first_body(
-        self,
-        body: Mapping[str, Any],
-        *,
-        model: str,
-        native_budget: int | None,
-        most_tokens: int | None,
-    ) -> dict[str, Any]:
-        """Stream, with the usage at the end."""
-        out = self.plain_body(
-            body, model=model, native_budget=native_budget, most_tokens=most_tokens
-        )
-        out["stream"] = True
+    def _ask_for_counts(self, out: dict[str, Any]) -> None:
+        """The usage at the end, which a completion tells unasked."""
         if "messages" in out:
             out["stream_options"] = {"include_usage": True}
-        return out
 
     def plain_body(
         self,
@@ -81,7 +69,7 @@ class TgiRequests:
         most_tokens: int | None,
     ) -> dict[str, Any]:
         """As the client sent it, but for the limits. There is no native budget to send."""
-        out = {name: value for name, value in body.items() if name not in _UNKNOWN}
+        out = without(body, _UNKNOWN)
         out["model"] = MODEL
         if most_tokens is not None:
             bound_tokens(out, most_tokens)
@@ -104,8 +92,7 @@ class TgiRequests:
         generated: int,
     ) -> dict[str, Any]:
         """Go on behind this text."""
-        dropped = CHAT_ONLY_FIELDS | _REWRITTEN | _UNKNOWN
-        out = {name: value for name, value in body.items() if name not in dropped}
+        out = without(body, CHAT_ONLY_FIELDS | _REWRITTEN | _UNKNOWN)
         out.update(model=MODEL, prompt=prompt, max_tokens=max_tokens, stream=True)
         return out
 
@@ -115,11 +102,7 @@ class TgiRequests:
 
     def refusal(self, status: int, body: bytes) -> bytes:
         """From `{"error": TEXT, "error_type": TYPE}`."""
-        try:
-            said = orjson.loads(body)
-            return orjson.dumps({"error": _error(said) | {"code": status}})
-        except (orjson.JSONDecodeError, AttributeError, TypeError):
-            return orjson.dumps({"error": openai_error(body.decode(errors="replace"), "", status)})
+        return refusal_told(status, body, _error)
 
     def reader(self, route: Route, body: Mapping[str, Any], tags: Tags) -> Reader:
         """Neither route shows ids."""
@@ -136,13 +119,12 @@ class TgiRequests:
     def tags(self, answers: Sequence[Any]) -> Tags:
         """What a template opens, it opens for every chat: it takes no arguments."""
         *texts, info, rendered = answers
-        context = info.get("max_total_tokens") if isinstance(info, dict) else None
-        prompt = rendered.get("templated_text") if isinstance(rendered, dict) else None
+        prompt = text_of(rendered, "templated_text")
         return replace(
             tag_tokens([self.ids(answer) for answer in texts]),
-            context_tokens=context if isinstance(context, int) else None,
-            template_opens=isinstance(prompt, str) and leaves_open(prompt),
-            renders=isinstance(prompt, str),
+            context_tokens=number_of(info, "max_total_tokens"),
+            template_opens=prompt is not None and leaves_open(prompt),
+            renders=prompt is not None,
         )
 
     def spell_question(self, ids: Sequence[int], *, model: str) -> Question | None:
@@ -204,22 +186,24 @@ class TgiReader(TextReader):
         return chunk
 
     def prompt_questions(self, said: Sequence[int], model: str) -> tuple[Question, ...]:
-        """How the chat is rendered; a raw prompt is known."""
+        """How the chat is rendered; of a raw prompt only its tokens are not known."""
         if self._raw is not None:
-            return ()
+            return (Question(path="/tokenize", body={"inputs": self._raw}),)
         kept = ("messages", "tools", "tool_choice", "tool_prompt", "response_format")
         body = {name: self._body[name] for name in kept if name in self._body}
         return (Question(path="/chat_tokenize", body={"model": MODEL, **body}),)
 
     def prompt(self, said: Sequence[int], answers: Sequence[Any]) -> Prompt | None:
         """The text; a beginning-of-sequence token in it would come twice."""
+        (answer,) = answers
         if self._raw is not None:
-            text, tokens = self._raw, len(self._raw) // 4
+            text = self._raw  # those that are put around it are tokens of the prompt too
+            tokens = len(answer) if isinstance(answer, list) else len(text) // 4
         else:
-            (answer,) = answers
-            if not isinstance(answer, dict) or not isinstance(answer.get("templated_text"), str):
+            rendered = text_of(answer, "templated_text")
+            if rendered is None:
                 return None
-            text, tokens = answer["templated_text"], len(answer.get("tokenize_response") or ())
+            text, tokens = rendered, len(answer.get("tokenize_response") or ())
             for begin in ("<s>", "<｜begin▁of▁sentence｜>", "<|begin_of_text|>", "<bos>"):
                 text = text.removeprefix(begin)
         return Prompt(value=text + self.text(said), tokens=tokens)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from thinkscale.engines.alike import Streaming, number_of, text_of, without
 from thinkscale.engines.dialect import (
     TAG_TEXTS,
     IdReader,
@@ -53,31 +54,20 @@ _REWRITTEN_FIELDS: Final = frozenset(
 )
 
 
-class VllmRequests:
+class VllmRequests(Streaming):
     """`Dialect` of vLLM."""
 
     has_native_budget: bool = True
+    serves_by_name: bool = True
 
-    def first_body(
-        self,
-        body: Mapping[str, Any],
-        *,
-        model: str,
-        native_budget: int | None,
-        most_tokens: int | None,
-    ) -> dict[str, Any]:
-        """Stream, with usage at the end and the token ids of every chunk."""
-        out = self.plain_body(
-            body, model=model, native_budget=native_budget, most_tokens=most_tokens
-        )
-        options = body.get("stream_options")
-        out["stream"] = True
+    def _ask_for_counts(self, out: dict[str, Any]) -> None:
+        """The usage at the end, and the token ids of every chunk."""
+        options = out.get("stream_options")
         out["stream_options"] = {
             **(options if isinstance(options, dict) else {}),
             "include_usage": True,
         }
         out["return_token_ids"] = True
-        return out
 
     def plain_body(
         self,
@@ -88,7 +78,7 @@ class VllmRequests:
         most_tokens: int | None,
     ) -> dict[str, Any]:
         """As the client sent it, with the native budget and the most tokens, if any."""
-        out = {name: value for name, value in body.items() if name != NATIVE_BUDGET_FIELD}
+        out = without(body, (NATIVE_BUDGET_FIELD,))
         out["model"] = model
         if native_budget is not None:
             out[NATIVE_BUDGET_FIELD] = native_budget
@@ -108,8 +98,7 @@ class VllmRequests:
         """Go on behind these ids: sampling parameters and the client's extras stay, what belongs
         to the chat template goes. `skip_special_tokens` is off: a `</think>` must stay visible.
         """
-        dropped = CHAT_ONLY_FIELDS | _REWRITTEN_FIELDS
-        out = {name: value for name, value in body.items() if name not in dropped}
+        out = without(body, CHAT_ONLY_FIELDS | _REWRITTEN_FIELDS)
         out.update(
             model=model,
             prompt=prompt if isinstance(prompt, str) else list(prompt),
@@ -143,8 +132,7 @@ class VllmRequests:
     def tags(self, answers: Sequence[Any]) -> Tags:
         """Every answer tells the longest context, too."""
         tags = tag_tokens([self.ids(answer) for answer in answers])
-        context = answers[0].get("max_model_len") if isinstance(answers[0], dict) else None
-        return replace(tags, context_tokens=context if isinstance(context, int) else None)
+        return replace(tags, context_tokens=number_of(answers[0], "max_model_len"))
 
     def spell_question(self, ids: Sequence[int], *, model: str) -> Question | None:
         """`/detokenize`."""
@@ -152,8 +140,7 @@ class VllmRequests:
 
     def spelled(self, answer: Any) -> str | None:
         """It calls the text a prompt."""
-        text = answer.get("prompt") if isinstance(answer, dict) else None
-        return text if isinstance(text, str) else None
+        return text_of(answer, "prompt")
 
     def ids_question(self, text: str, *, model: str) -> Question:
         """`/tokenize`."""

@@ -216,7 +216,12 @@ def _upstreams(parser: argparse.ArgumentParser, given: argparse.Namespace) -> So
     if len(set(hosts)) < len(hosts):
         parser.error("--upstream: the same server is given twice")
     config = _config(parser, given, engine)
-    return UpstreamSource(config, given.upstream, health_path=adapter_for(engine).health_path)
+    return UpstreamSource(
+        config,
+        given.upstream,
+        health_path=adapter_for(engine).health_path,
+        serves_by_name=DIALECTS[engine].serves_by_name,
+    )
 
 
 def _config(

@@ -23,7 +23,7 @@ from thinkscale.gateway.booking import Booking
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.events import Broken, EventReader, whole
-from thinkscale.gateway.exchange import UNAVAILABLE, Exchange, Next
+from thinkscale.gateway.exchange import TOO_MANY, UNAVAILABLE, Exchange, Next
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.patience import Patience
@@ -406,7 +406,8 @@ class Relay:
         response = await self._post(replica, Route.COMPLETIONS, body)
         if response.status != 200:
             said = (await whole(response)).decode(errors="replace")
-            raise Broken(f"the model server refused to go on: {said}")
+            is_full = response.status in (TOO_MANY, UNAVAILABLE)
+            raise Broken(f"the model server refused to go on: {said}", is_full=is_full)
         return response
 
     async def _conclude(self) -> web.StreamResponse:

@@ -3,8 +3,8 @@
 The configuration comes from flags; what it lacks, the model's name, the servers tell. Health is
 probed, since nobody else does it here: a server that refuses connections is not ready at once, one
 that is merely slow after the third time, and one that comes back is ready with the next probe. A
-server that serves another model is never ready. Engines answer `/health` while they load nothing
-and queue everything, so a full one stays ready.
+server that serves another model is never ready, where its engine lists the name that clients send.
+Engines answer `/health` while they load nothing and queue everything, so a full one stays ready.
 """
 
 import asyncio
@@ -47,11 +47,19 @@ class UpstreamSource:
     """Tells the flags' configuration, and the servers as they come and go."""
 
     def __init__(
-        self, config: GatewayConfig, upstreams: Sequence[str], *, health_path: str
+        self,
+        config: GatewayConfig,
+        upstreams: Sequence[str],
+        *,
+        health_path: str,
+        serves_by_name: bool = True,
     ) -> None:
-        """`config`: an empty model means the one that the servers tell. `upstreams`: URLs."""
+        """`config`: an empty model means the one that the servers tell. `upstreams`: URLs.
+        `serves_by_name`: the dialect's; without it nothing is told by the models that are listed.
+        """
         self._config = config
         self._health_path = health_path
+        self._serves_by_name = serves_by_name
         self._servers = [_Server(name=urlsplit(url).netloc, url=url) for url in upstreams]
 
     async def run(self, sink: Sink) -> None:
@@ -99,7 +107,7 @@ class UpstreamSource:
 
     async def _probe(self, session: aiohttp.ClientSession, server: _Server, model: str) -> None:
         trouble = await self._health(session, server.url)
-        if not trouble and not server.ready:
+        if not trouble and not server.ready and self._serves_by_name:
             trouble = await _mismatch(session, server.url, model)
         if not trouble:
             if not server.ready:

@@ -17,6 +17,7 @@ from thinkscale.gateway.routing import Replica
 
 KEEPALIVE_SECONDS: Final = 4.0
 CONNECT_SECONDS: Final = 5.0
+_ILL: Final = 500
 _SIDE_CALL: Final = aiohttp.ClientTimeout(total=5.0)
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -24,6 +25,8 @@ Unconnected = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What a call raises when no connection came about: nothing was sent."""
 Unreachable = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError)
 """What a call raises when the replica cannot be reached, or breaks off."""
+_Lost = (*Unreachable, aiohttp.ClientError)
+"""What a question raises that got no answer: the engine was not reached, or is ill."""
 
 
 class Upstream:
@@ -59,7 +62,8 @@ class Upstream:
 
     async def tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
         """How the model behind this replica writes the tags; asked for once per replica. An engine
-        that cannot tell gives empty `Tags` (and is asked again by the next request).
+        that cannot tell gives empty `Tags` (and is asked again by the next request); so does one of
+        which a single question was lost, since half an answer would be believed for good.
         """
         task = self._tags.get(replica.name)
         if task is None or (task.done() and not _known(task)):
@@ -91,10 +95,10 @@ class Upstream:
         `own_ids`: they are no ids of the model's, so only their number counts.
         """
         if not own_ids:
-            all_ids = await self._ask(replica, dialect.ids_question(whole, model=model))
+            all_ids = await self._told(replica, dialect.ids_question(whole, model=model))
             ids = dialect.ids(all_ids)[: len(ids)]
         question = dialect.spell_question(ids, model=model)
-        text = dialect.spelled(await self._ask(replica, question)) if question and ids else None
+        text = dialect.spelled(await self._told(replica, question)) if question and ids else None
         if text is None:
             return None
         for candidate in (text, f" {text}"):  # some tokenizers drop a leading space
@@ -108,28 +112,42 @@ class Upstream:
         """What a continuation goes on behind, where no ids were seen; None: the engine does not
         tell.
         """
-        return reader.prompt(
-            said, await self._ask_all(replica, reader.prompt_questions(said, model))
-        )
+        questions = reader.prompt_questions(said, model)
+        answers = await asyncio.gather(*(self._told(replica, asked) for asked in questions))
+        return reader.prompt(said, answers)
 
     async def _ask_tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
-        return dialect.tags(await self._ask_all(replica, dialect.tag_questions(model)))
+        questions = dialect.tag_questions(model)
+        try:
+            answers = await asyncio.gather(*(self._ask(replica, asked) for asked in questions))
+        except _Lost:
+            return Tags()
+        return dialect.tags(answers)
 
-    async def _ask_all(self, replica: Replica, questions: Sequence[Question]) -> list[Any]:
-        return await asyncio.gather(*(self._ask(replica, question) for question in questions))
+    async def _told(self, replica: Replica, question: Question) -> Any:
+        """The answer; None where there is none, or it was lost."""
+        try:
+            return await self._ask(replica, question)
+        except _Lost:
+            return None
 
     async def _ask(self, replica: Replica, question: Question) -> Any:
-        """The answer, or None."""
+        """The answer; None: the engine has none. Raises what is in `_Lost`."""
+        async with self._session.request(
+            "GET" if question.body is None else "POST",
+            replica.url + question.path,
+            data=None if question.body is None else orjson.dumps(question.body),
+            headers=_JSON,
+            timeout=_SIDE_CALL,
+        ) as response:
+            if response.status >= _ILL:
+                response.raise_for_status()
+            if response.status != 200:
+                return None
+            answer = await response.read()
         try:
-            async with self._session.request(
-                "GET" if question.body is None else "POST",
-                replica.url + question.path,
-                data=None if question.body is None else orjson.dumps(question.body),
-                headers=_JSON,
-                timeout=_SIDE_CALL,
-            ) as response:
-                return orjson.loads(await response.read()) if response.status == 200 else None
-        except (*Unreachable, aiohttp.ClientError, orjson.JSONDecodeError):
+            return orjson.loads(answer)
+        except orjson.JSONDecodeError:
             return None
 
 

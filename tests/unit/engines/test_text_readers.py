@@ -97,6 +97,7 @@ def test_refusals_of_every_engine_are_told_in_openais_shape() -> None:
     assert b'"code":422' in DIALECTS["TGI"].refusal(422, named)
     for name in ("TGI", "SGLang"):
         assert b"<html>" in DIALECTS[name].refusal(502, b"<html>")
+        assert b"detail" in DIALECTS[name].refusal(404, b'{"detail":"x"}')
 
 
 def test_sglangs_running_usage_counts_what_its_parser_hides() -> None:
@@ -137,6 +138,30 @@ def test_a_thought_that_the_model_opened_itself_has_its_tag_back() -> None:
     assert reader.text(ids) == "<think>so"
 
 
+@pytest.mark.parametrize("switch", ["enable_thinking", "thinking"])
+@pytest.mark.parametrize("opens_when_off", [True, False])
+def test_a_switch_closes_the_thought_only_where_the_template_obeys_it(
+    switch: str, opens_when_off: bool
+) -> None:
+    tags = Tags(open_id=7, close_id=8, template_opens=True, opens_when_off=opens_when_off)
+    off = SglangReader(CHAT | {"chat_template_kwargs": {switch: False}}, tags)
+    on = SglangReader(CHAT | {"chat_template_kwargs": {switch: True}}, tags)
+    assert (off.opened, on.opened) == (opens_when_off, True)
+
+
+def test_sglang_is_asked_how_a_chat_without_thinking_begins() -> None:
+    dialect = DIALECTS["SGLang"]
+    off = dialect.tag_questions("m")[-1]
+    assert off.body is not None
+    assert off.body["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
+    tag = [{"tokens": [5]}, {"tokens": [6]}, {"tokens": [6]}, {"tokens": [9]}]
+    rendered = {"tokens": [1, 5]}
+    closed = {"tokens": [1, 5, 6]}
+    assert dialect.tags([*tag, None, None, rendered, rendered]).opens_when_off
+    assert not dialect.tags([*tag, None, None, rendered, closed]).opens_when_off
+    assert not dialect.tags([*tag, None, None, rendered, None]).opens_when_off
+
+
 def test_a_stop_string_is_no_natural_end() -> None:
     reader = SglangReader(CHAT, TAGS)
     end = reader.read(sglang_chunk(finish_reason="stop", matched_stop="END"))
@@ -155,6 +180,17 @@ def test_tgi_goes_on_behind_the_rendered_chat_without_its_first_token() -> None:
     assert prompt is not None
     assert (prompt.value, prompt.tokens) == ("user: hi<think>\nso", 3)
     assert reader.prompt(said, [None]) is None
+
+
+def test_tgi_counts_a_raw_prompt_and_estimates_it_where_it_does_not_tell() -> None:
+    reader = TgiReader(Route.COMPLETIONS, {"prompt": "why <think>\n"}, TAGS)
+    said = reader.read({"choices": [{"index": 0, "text": "so"}]}).token_ids or ()
+    (question,) = reader.prompt_questions(said, "m")
+    assert question == Question(path="/tokenize", body={"inputs": "why <think>\n"})
+    for answer, tokens in (([{"id": 0}, {"id": 7}, {"id": 9}, {"id": 8}], 4), (None, 3)):
+        prompt = reader.prompt(said, [answer])
+        assert prompt is not None
+        assert (prompt.value, prompt.tokens) == ("why <think>\nso", tokens)
 
 
 def test_sglang_goes_on_behind_ids() -> None:
@@ -184,7 +220,7 @@ def test_what_an_engine_cannot_tell_leaves_nothing_to_go_on_behind() -> None:
 def test_a_chat_that_cannot_be_rendered_cannot_be_gone_on_with() -> None:
     dialect = DIALECTS["SGLang"]
     tokens = {"tokens": [5]}
-    tags = dialect.tags([tokens, tokens, tokens, tokens, None, None, None])
+    tags = dialect.tags([tokens, tokens, tokens, tokens, None, None, None, None])
     assert dialect.reader(Route.COMPLETIONS, {"prompt": "x"}, tags).tags.closing_ids == (5,)
     assert dialect.reader(Route.CHAT, CHAT, tags).tags.closing_ids == ()
 

@@ -11,13 +11,20 @@ from tests.unit.gateway.conftest import Emulator, Process, free_port, wait_for
 from tests.unit.gateway.test_dialects import chat
 
 
+@pytest.fixture(params=["tiny", "r1"])
+def model(request: pytest.FixtureRequest) -> str:
+    """What clients call it: what TGI lists (without a flag), and another name (with one)."""
+    return str(request.param)
+
+
 @pytest.fixture
-def url() -> Iterator[str]:
+def url(model: str) -> Iterator[str]:
     emulator = Emulator("--dialect", "tgi")
     port, admin = free_port(), free_port()
     gateway = Process(
         "gateway", "--engine", "tgi", "--upstream", emulator.url, "--budget-max", "10",
         "--listen", f"127.0.0.1:{port}", "--admin-port", str(admin),
+        *(() if model == "tiny" else ("--model", model)),
     )  # fmt: skip
     try:
         wait_for(emulator.url + "/health")
@@ -28,8 +35,8 @@ def url() -> Iterator[str]:
         emulator.stop()
 
 
-async def test_a_budget_is_forced_in_front_of_an_engine_that_has_none(url: str) -> None:
-    body = chat(100, 5, stream=False, stream_options=None)
+async def test_a_budget_is_forced_in_front_of_an_engine_that_has_none(url: str, model: str) -> None:
+    body = chat(100, 5, model=model, stream=False, stream_options=None)
     async with aiohttp.ClientSession() as session:
         for _ in range(50):  # until the upstream was found well
             async with session.post(url + "/v1/chat/completions", json=body) as response:
