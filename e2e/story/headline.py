@@ -46,9 +46,14 @@ from e2e.story.view import Moment, Progress, View
 NAMESPACE = "headline"
 READY_SECONDS = 120
 STOP_AFTER_SECONDS = 225
-PROBE_SECOND, PROBE_TOKENS = 78.0, 3900
-"""When the drain's long requests are sent, and how long they think: 115 s at 29.5 ms a token, so
-that a minute and more is still to go when the scale-down begins.
+PROBE_TOKENS = 3000
+"""How long the drain's requests think: 89 s at 29.5 ms a token, so that a minute and more is still
+to go when the scale-down begins.
+"""
+PROBE_EARLIEST_SECOND, PROBE_LATEST_SECOND = 78.0, 108.0
+SETTLED_DEPTH = 4
+"""They are sent when the load falls, half of the seats are free and nobody is on his way: in an
+overload they would queue, and whoever is given up later would have nothing to do.
 """
 QUIET_SECONDS = 4.0
 
@@ -133,9 +138,9 @@ def _play(
 
     def over() -> bool:
         now = traffic.now()
-        if now >= PROBE_SECOND and not probing:
-            replicas = sampler.newest()["long"].ready
-            probing.append(_probe(stack, traffic, long, replicas, directory))
+        newest = sampler.newest()["long"]
+        if not probing and now >= PROBE_EARLIEST_SECOND and _settled(newest, now):
+            probing.append(_probe(stack, traffic, long, newest.ready, directory))
         if now >= STOP_AFTER_SECONDS + QUIET_SECONDS:
             return True
         finished = traffic.finished() and bool(probing) and probing[0].finished()
@@ -163,6 +168,12 @@ def _play(
         emulator_steps=lag.steps,
         run_seconds=traffic.now(),
     )
+
+
+def _settled(sample: Sample, now: float) -> bool:
+    """The fleet is as large as it gets, and has room; or there is no more time to wait for it."""
+    roomy = sample.depth is not None and sample.depth <= SETTLED_DEPTH * sample.ready
+    return (roomy and sample.ready >= sample.desired) or now >= PROBE_LATEST_SECOND
 
 
 def _probe(
