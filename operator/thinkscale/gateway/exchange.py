@@ -9,11 +9,9 @@ to the engine again are the same tokens. So a stage may also go on at another re
 has failed (`trouble`, or the connection is gone): from the tokens that the client has.
 """
 
-from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -22,64 +20,20 @@ from thinkscale.engines.dialect import (
     NUDGE,
     THINK_CLOSE,
     Chunk,
-    Dialect,
     IdReader,
-    Prompt,
     Reader,
     Tags,
 )
 from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.accounting import Basis, TokenAccount, measure
 from thinkscale.gateway.budget import Action, BudgetMachine, Verdict
+from thinkscale.gateway.cut import before_stray_tag, cut_chunk
 from thinkscale.gateway.request import ClientRequest
-from thinkscale.gateway.shape import ChunkShape
 from thinkscale.gateway.splitter import Parts, Phase, PhaseSplitter
 from thinkscale.gateway.sse import DONE, SseEvent, encode
-from thinkscale.gateway.strip import without_ids, without_usage
-
-TOO_MANY: Final = 429
-UNAVAILABLE: Final = 503
-
-
-class Next(Enum):
-    """What follows a stage that the gateway ended."""
-
-    ANSWER = "answer"
-    """Close the thought and let the answer come."""
-    THINK = "think"
-    """Let the thought go on."""
-    RESUME = "resume"
-    """Go on from what the client has, in the phase where that is."""
-    END = "end"
-    """Nothing: finish_reason is `length`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trim:
-    """A chunk straddles the cut: only the text of these ids may go out."""
-
-    ids: tuple[int, ...]
-    text: str
-    is_thinking: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """The stage is over by the gateway's decision."""
-
-    next: Next
-    trim: Trim | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """The engine said that it cannot go on, or nothing that can be understood."""
-
-    why: str
-    raw: bytes
-    """Its own words for the client, if nobody else can go on; empty: they are of no use."""
-    is_full: bool = False
-    """It has no room."""
+from thinkscale.gateway.transcript import Transcript
+from thinkscale.gateway.turn import Next, Trouble, Turn, trouble_of
+from thinkscale.gateway.wording import Wording
 
 
 class Exchange:
@@ -118,16 +72,12 @@ class Exchange:
         self._request = request
         self._budget = budget
         self._tags = tags
-        self._shape = ChunkShape(request.route, model)
+        self.transcript = Transcript(request, self.reader, self.account, keeps=keeps_ids)
+        self._wording = Wording(request, self.reader, self.account, budget, model=model)
         self._stops = stops_when_exhausted
-        self._keeps_ids = keeps_ids
         self._stage = 0
-        self._prompt = array("I")
-        self._generated = array("I")
-        self._usage: dict[str, Any] | None = None
+        self._has_usage = False
         self._ends_at = request.max_tokens if self.reader.overshoots else None
-        self._is_complete = True
-        """All that the client has is among the remembered ids."""
 
     def feed(self, event: SseEvent) -> bytes:
         """What the client gets for this event. Look at `turn`, `done` and `error` afterwards."""
@@ -156,44 +106,37 @@ class Exchange:
     def _feed_error(self, error: Mapping[str, Any], raw: bytes) -> bytes:
         if not self.reader.own_ids:  # the shape was another one
             raw = encode(orjson.dumps({"error": error}))
-        code = error.get("code")
-        if isinstance(code, int) and 400 <= code < 500 and code != TOO_MANY:
-            self.error = dict(error)
-            return raw
-        why = f"the model server failed: {error.get('message')}"
-        self.trouble = Trouble(why=why, raw=raw, is_full=code in (TOO_MANY, UNAVAILABLE))
-        return b""
+        self.trouble = trouble_of(error, raw)
+        if self.trouble is not None:
+            return b""
+        self.error = dict(error)
+        return raw
 
     def _feed_chunk(self, chunk: Chunk, raw: bytes) -> bytes:
-        self._shape.adopt(chunk.identity, chunk.created)
+        self._wording.shape.adopt(chunk.identity, chunk.created)
         if chunk.prompt_token_ids and self._stage == 0:
-            self._learn_prompt(chunk.prompt_token_ids)
+            self.transcript.learn_prompt(chunk.prompt_token_ids)
         if not chunk.choices:
             return self._feed_usage(chunk, raw)
         if chunk.index != 0:
             self.account.add(Parts(answer_text=chunk.text, thinking_text=chunk.thinking))
-            return self._clean(raw)
+            return self._wording.clean(raw)
         if chunk.finish_reason == "abort":
-            self.trouble = Trouble(why="the model server gave up", raw=self._clean(raw))
+            self.trouble = Trouble(why="the model server gave up", raw=self._wording.clean(raw))
             return b""
         parts = self.splitter.feed(chunk)
-        self._shape.spelling = self._shape.spelling or self.splitter.spelling
+        self._wording.shape.spelling = self._wording.shape.spelling or self.splitter.spelling
         if self._stage == 0 and self._intrudes(chunk, parts):
             self._budget.intruded()
             if self.resumable:
-                return self._go_back(parts, chunk)
+                self.turn = before_stray_tag(chunk.token_ids or (), parts)
+                return b""
         verdict = self._judge(chunk, parts)
         if verdict.action is not Action.PASS:
             return self._act(verdict, chunk, parts)
         self._take(parts, chunk.token_ids)
         self._look_for_the_end(chunk)
-        return self._clean(raw) if self._stage == 0 else self._rebuild(chunk, parts)
-
-    def _learn_prompt(self, ids: Sequence[int]) -> None:
-        if self.reader.own_ids:
-            self.account.prompt = len(ids)
-        if self._keeps_ids:
-            self._prompt.extend(ids)
+        return self._wording.clean(raw) if self._stage == 0 else self._wording.rebuild(chunk, parts)
 
     def _look_for_the_end(self, chunk: Chunk) -> None:
         """The engine's, or ours where it would overshoot. Some tell the usage of a completion with
@@ -208,14 +151,12 @@ class Exchange:
 
     def _judge(self, chunk: Chunk, parts: Parts) -> Verdict:
         if not parts.counted and (parts.thinking_text or parts.answer_text):
-            self._is_complete = False
+            self.transcript.is_complete = False
             self._budget.estimate_only()  # without ids there is nothing to go on from
-        elif self._keeps_ids and not self._prompt and parts.counted:
+        elif parts.counted and self.transcript.keeps and not self.transcript.prompt:
             self._budget.observe_only()
-        thinking, answer = measure(parts)
         return self._budget.judge(
-            thinking,
-            answer,
+            *measure(parts),
             closed=parts.closed,
             finished=self.splitter.phase is Phase.THINKING
             and chunk.finish_reason == "stop"
@@ -228,16 +169,15 @@ class Exchange:
             self.began = True
         if parts.answer or parts.answer_text:
             self.began = self.answered = True
-        if self._keeps_ids and ids:
-            self._generated.extend(ids)
+        self.transcript.take(ids)
 
     @property
     def resumable(self) -> bool:
         """Another request can go on from what the client has."""
-        return self._keeps_ids and self._is_complete and self.began and bool(self._prompt)
+        return self.began and self.transcript.is_usable
 
     def resume(self) -> bytes:
-        """Go on elsewhere: `continuation` gives the request, unless `done`."""
+        """Go on elsewhere: the transcript's `continuation` gives the request, unless `done`."""
         self.trouble = None
         self.turn = Turn(next=Next.RESUME)
         self._budget.disarm()
@@ -265,74 +205,37 @@ class Exchange:
         ahead = self._budget.native is not None and self.answered
         return ahead and THINK_CLOSE in chunk.text
 
-    def _go_back(self, parts: Parts, chunk: Chunk) -> bytes:
-        """The answer goes on from before the tag, as if it had not been there."""
-        kept = tuple(chunk.token_ids or ())[: parts.stray_at]
-        trim = Trim(ids=kept, text=parts.answer_text, is_thinking=False) if kept else None
-        self.turn = Turn(next=Next.RESUME, trim=trim)
-        return b""
-
     def _act(self, verdict: Verdict, chunk: Chunk, parts: Parts) -> bytes:
         """End this stage: forward what the verdict keeps of the chunk."""
-        ids = tuple(chunk.token_ids or ())
-        match verdict.action:
-            case Action.EXTEND:
-                self.turn = Turn(next=Next.THINK)
-                return self._keep_thinking(parts, ids, parts.thinking, parts.thinking_text)
-            case Action.CUT:
-                following = Next.END if self._stops else Next.ANSWER
-                if verdict.keep == 0:
-                    self.turn = Turn(next=following)
-                    return b""
-                trim = Trim(
-                    ids=self._thinking_ids(ids, parts)[: verdict.keep],
-                    text=parts.thinking_text,
-                    is_thinking=True,
-                )
-                self.turn = Turn(next=following, trim=trim)
-                return b""
-        head = len(ids) - parts.end_tokens - parts.answer
-        return self._stop_answer(parts, ids[head:][: verdict.keep], ids)
-
-    def _stop_answer(self, parts: Parts, kept: tuple[int, ...], ids: tuple[int, ...]) -> bytes:
-        out = b""
-        if parts.thinking_text:
-            out = self._keep_thinking(parts, ids, parts.thinking, parts.thinking_text)
-        trim = Trim(ids=kept, text=parts.answer_text, is_thinking=False) if kept else None
-        self.turn = Turn(next=Next.END, trim=trim)
-        return out
-
-    def _thinking_ids(self, ids: tuple[int, ...], parts: Parts) -> tuple[int, ...]:
-        if self._tags.open_id is not None and self._tags.open_id in ids:
-            ids = ids[ids.index(self._tags.open_id) + 1 :]
-        return ids[: parts.thinking]
-
-    def _keep_thinking(self, parts: Parts, ids: tuple[int, ...], tokens: int, text: str) -> bytes:
-        kept = self._thinking_ids(ids, parts)
-        self._take(Parts(thinking_text=text, thinking=tokens, counted=True), kept)
-        return self._text(thinking=text, ids=kept) if text else b""
+        ids = chunk.token_ids or ()
+        cut = cut_chunk(verdict, ids, parts, open_id=self._tags.open_id, stops=self._stops)
+        self.turn = cut.turn
+        if cut.thinking is None:
+            return b""
+        self._take(cut.thinking, cut.thinking_ids)
+        text = cut.thinking.thinking_text
+        return self._wording.text(thinking=text, ids=cut.thinking_ids) if text else b""
 
     def trimmed(self, text: str | None) -> bytes:
         """Go on from a `Trim`: the text of its ids, or None if it could not be told, in which case
         none of the chunk goes out (text and ids must agree).
         """
-        turn = self.turn
-        assert turn is not None
-        assert turn.trim is not None
-        trim = turn.trim
-        if text is None or not text:
+        assert self.turn is not None
+        trim = self.turn.trim
+        assert trim is not None
+        if not text:
             return b""
         if isinstance(self.reader, TextReader):
             trim = replace(trim, ids=self.reader.handles(text, len(trim.ids)))
         if trim.is_thinking:
             kept = Parts(thinking_text=text, thinking=len(trim.ids), counted=True)
             self._take(kept, trim.ids)
-            return self._text(thinking=text, ids=trim.ids)
+            return self._wording.text(thinking=text, ids=trim.ids)
         self._take(Parts(answer_text=text, answer=len(trim.ids), counted=True), trim.ids)
-        return self._text(answer=text, ids=trim.ids)
+        return self._wording.text(answer=text, ids=trim.ids)
 
     def turned(self) -> bytes:
-        """Close the ended stage; afterwards `continuation` gives the next one, unless `done`."""
+        """Close the ended stage; the transcript's continuation is the next one, unless `done`."""
         turn, self.turn = self.turn, None
         assert turn is not None
         self._stage += 1
@@ -344,97 +247,43 @@ class Exchange:
             held = self.splitter.held if self._stage > 1 else ""
             self.splitter = PhaseSplitter(self._tags, self.splitter.phase, held)
         elif turn.next is Next.ANSWER:
-            self._generated.extend(self._tags.closing_ids)
+            self.transcript.put_in(self._tags.closing_ids)
             self.account.control += len(self._tags.closing_ids)
             self.splitter = PhaseSplitter(self._tags, Phase.ANSWERING)
-            if not self._shape.spelling:
-                out = self._text(answer=CLOSING, ids=self._tags.closing_ids)
+            if not self._wording.shape.spelling:
+                out = self._wording.text(answer=CLOSING, ids=self._tags.closing_ids)
         else:
-            self._generated.extend(self._tags.nudge_ids)
+            self.transcript.put_in(self._tags.nudge_ids)
             self._budget.inject(len(self._tags.nudge_ids))
             self.account.thinking += len(self._tags.nudge_ids)
             self.splitter = PhaseSplitter(self._tags, Phase.THINKING)
-            out = self._text(thinking=NUDGE, ids=self._tags.nudge_ids)
-        if self._remaining() == 0:
+            out = self._wording.text(thinking=NUDGE, ids=self._tags.nudge_ids)
+        if self.transcript.room == 0:
             return out + self._end_early()
         return out
-
-    @property
-    def said(self) -> Sequence[int]:
-        """All that was generated, or put in by us."""
-        return self._generated
-
-    def continuation(
-        self, dialect: Dialect, model: str, prompt: Prompt | None = None
-    ) -> dict[str, Any]:
-        """The body of the next stage, for `/v1/completions`. `prompt`: where no ids were seen."""
-        if prompt is not None:
-            self.account.prompt = prompt.tokens
-        return dialect.continuation_body(
-            self._request.body,
-            model=model,
-            prompt=prompt.value if prompt else [*self._prompt, *self._generated],
-            max_tokens=self._remaining(),
-            generated=self.account.completion,
-        )
 
     def fail(self, event: bytes) -> bytes:
         """End the client's stream with an error event."""
         self.done = True
         return encode(event)
 
-    @property
-    def tokens_so_far(self) -> int:
-        """The prompt and all behind it."""
-        prompt = len(self._prompt) if self.reader.own_ids else self.account.prompt
-        return prompt + len(self._generated)
-
-    def _remaining(self) -> int | None:
-        limits = []
-        if self._request.max_tokens is not None:
-            limits.append(self._request.max_tokens - self.account.completion)
-        if self._tags.context_tokens is not None:
-            limits.append(self._tags.context_tokens - self.tokens_so_far)
-        return max(0, min(limits)) if limits else None
-
     def _feed_usage(self, chunk: Chunk, raw: bytes) -> bytes:
         usage = chunk.usage
         if usage is None:
-            return self._clean(raw)
-        if self._stage == 0:
-            counted = self.account.basis is Basis.IDS and self._request.judgeable
-            self.miscounted = counted and usage.get("completion_tokens") not in (
-                None,
-                self.account.completion,
-            )
-            self.account.reconcile(usage)
-            self._usage = dict(usage)
-            if not self._request.wants_usage:
-                return b""
-            if self._tells_reasoning(usage):
-                return raw if self._request.wants_ids else without_ids(raw)
-            payload = orjson.loads(raw[6:])
-            payload["usage"] = {
-                **usage,
-                "completion_tokens_details": {
-                    **(usage.get("completion_tokens_details") or {}),
-                    "reasoning_tokens": self.account.thinking,
-                },
-            }
-            return encode(orjson.dumps(payload))
-        return b""
-
-    def _tells_reasoning(self, usage: Any) -> bool:
-        details = usage.get("completion_tokens_details") or {}
-        told = details.get("reasoning_tokens") or 0
-        return bool(told) or not self.account.thinking or self.account.basis is not Basis.IDS
+            return self._wording.clean(raw)
+        if self._stage > 0:
+            return b""
+        counted = self.account.basis is Basis.IDS and self._request.judgeable
+        told = usage.get("completion_tokens")
+        self.miscounted = counted and told not in (None, self.account.completion)
+        self.account.reconcile(usage)
+        self._has_usage = True
+        return self._wording.engines_usage(usage, raw)
 
     def end(self) -> bytes:
         """The engine finished and left out the end mark, or that was lost."""
-        usage = b""
-        if self._stage == 0 and self._usage is None and self._request.wants_usage:
-            usage = self._shape.usage(self._told_usage())
-        return usage + self._end()
+        lost = self._stage == 0 and not self._has_usage
+        return (self._wording.usage() if lost else b"") + self._end()
 
     def concede(self) -> bytes:
         """Nobody can go on: the engine's own words, if they are of use."""
@@ -445,57 +294,8 @@ class Exchange:
 
     def _end(self) -> bytes:
         self.done = True
-        out = encode(DONE)
-        if self._stage > 0 and self._request.wants_usage:
-            out = self._shape.usage(self._told_usage()) + out
-        return out
-
-    def _told_usage(self) -> dict[str, Any]:
-        """The usage, and why the thought was cut if we cut it."""
-        usage = self.account.usage()
-        if self._budget.cut:
-            cause = "load" if self._budget.cut_by_load else "budget"
-            usage["completion_tokens_details"]["thinking_cut_by"] = cause
-        return usage
+        return self._wording.end(of_continuation=self._stage > 0)
 
     def _end_early(self) -> bytes:
         self.finish_reason = "length"
-        return self._text(finish_reason="length") + self._end()
-
-    def _clean(self, raw: bytes) -> bytes:
-        if self.reader.counts_by_usage and not self._request.wants_running_usage:
-            raw = without_usage(raw)
-        return raw if self._request.wants_ids else without_ids(raw)
-
-    def _rebuild(self, chunk: Chunk, parts: Parts) -> bytes:
-        text = parts.thinking_text or parts.answer_text
-        if not text and chunk.finish_reason is None and not parts.closed:
-            return b""
-        answer = parts.answer_text
-        if parts.closed and not self._shape.spelling:
-            answer = "</think>" + answer
-        return self._text(
-            thinking=parts.thinking_text,
-            answer=answer,
-            finish_reason=chunk.finish_reason,
-            stop_reason=chunk.stop_reason,
-            ids=chunk.token_ids,
-        )
-
-    def _text(
-        self,
-        *,
-        thinking: str = "",
-        answer: str = "",
-        finish_reason: str | None = None,
-        stop_reason: int | str | None = None,
-        ids: Sequence[int] | None = None,
-    ) -> bytes:
-        return self._shape.text(
-            thinking=thinking,
-            answer=answer,
-            finish_reason=finish_reason,
-            stop_reason=stop_reason,
-            ids=ids if self._request.wants_ids and self.reader.own_ids else None,
-            usage=self.account.usage() if self._request.wants_running_usage else None,
-        )
+        return self._wording.text(finish_reason="length") + self._end()

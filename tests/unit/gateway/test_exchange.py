@@ -151,7 +151,7 @@ def test_a_cut_thought_and_its_answer_read_as_one_stream(
     out = run_stage(exchange, first, step)
     kept = thought if limit is None else thought[:limit]
     if kept != thought:
-        body = exchange.continuation(VllmRequests(), "m")
+        body = exchange.transcript.continuation(VllmRequests(), "m")
         assert body["prompt"] == [*PROMPT, *kept, *TAGS.closing_ids]
         out += run_stage(exchange, engine.stream([*answer, EOS], chat=False, identity="two"), step)
     assert exchange.done
@@ -202,7 +202,7 @@ def test_a_thought_that_is_nudged_on_reads_as_one_stream(
         if exchange.done:
             break
         sent += TAGS.nudge_ids
-        assert exchange.continuation(VllmRequests(), "m")["prompt"] == sent
+        assert exchange.transcript.continuation(VllmRequests(), "m")["prompt"] == sent
     thought_ids = sent[len(PROMPT) :]
     assert exchange.account.thinking == len(thought_ids)
     thinking, content, _, _ = told(out)
@@ -249,7 +249,7 @@ def test_text_that_cannot_be_told_is_left_out_together_with_its_ids() -> None:
             break
     assert exchange.trimmed(None) == b""
     exchange.turned()
-    assert exchange.continuation(VllmRequests(), "m")["prompt"] == [*PROMPT, *TAGS.closing_ids]
+    assert exchange.transcript.continuation(VllmRequests(), "m")["prompt"] == [*PROMPT, *TAGS.closing_ids]
 
 
 def test_without_the_prompts_ids_nothing_is_cut() -> None:

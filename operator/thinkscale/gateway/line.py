@@ -1,0 +1,89 @@
+"""One request's line to the engines: the response that it reads now, and how long it may be silent.
+
+NB: an engine that queues sends its headers at once and then nothing, so the same patience guards
+the headers (here) and the body (`tick`, once a second, from outside).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+
+from thinkscale.engines.dialect import Route
+from thinkscale.gateway.patience import Patience
+from thinkscale.gateway.routing import Replica
+from thinkscale.gateway.upstream import Upstream
+
+
+class Line:
+    """At most one response at a time."""
+
+    __slots__ = (
+        "_clock",
+        "_connected",
+        "_deadline",
+        "_headers",
+        "_patience",
+        "_response",
+        "_upstream",
+        "silent",
+    )
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        headers: Mapping[str, str],
+        patience: Patience,
+        clock: Callable[[], float],
+        connected: Callable[[], None],
+    ) -> None:
+        """`headers`: the client's own that go on to the engine. `connected`: called whenever an
+        engine has answered.
+        """
+        self._upstream = upstream
+        self._headers = dict(headers)
+        self._patience = patience
+        self._clock = clock
+        self._connected = connected
+        self._deadline = float("inf")
+        self._response: aiohttp.ClientResponse | None = None
+        self.silent = False
+        """An engine was given up on because it said nothing."""
+
+    async def post(
+        self, replica: Replica, route: Route, body: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
+        """Returns when the headers are there; closes what was open before. Raises what is in
+        `Unreachable`.
+        """
+        self._shut()
+        patience = self._patience.first_token
+        self._deadline = self._clock() + patience
+        try:
+            async with asyncio.timeout(patience) as limit:
+                self._response = await self._upstream.post(replica, route, body, self._headers)
+        finally:
+            self.silent = limit.expired()
+        self._connected()
+        return self._response
+
+    def heard(self, now: float, *, began: bool) -> None:
+        """The engine has said something. `began`: a token was among all that."""
+        self._deadline = now + (self._patience.idle if began else self._patience.first_token)
+
+    def tick(self, now: float) -> None:
+        """Give up on a silent engine."""
+        if now > self._deadline and self._response is not None:
+            self.silent = True
+            self._response.close()
+
+    def close(self) -> None:
+        """Let go of the engine, which aborts what it still does for this request."""
+        self._shut()
+        self._deadline = float("inf")
+
+    def _shut(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None

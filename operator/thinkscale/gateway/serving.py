@@ -1,0 +1,87 @@
+"""All that one request is served with, and what is made of it when it is about to be sent.
+
+`prepare` decides the budget once the replica is known: what the engine can hold by itself, and how
+its tags are spelled, is the replica's own affair.
+"""
+
+from dataclasses import dataclass
+
+from thinkscale.engines.dialect import Dialect, Tags
+from thinkscale.gateway.booking import Booking
+from thinkscale.gateway.budget import BudgetMachine
+from thinkscale.gateway.client import Client
+from thinkscale.gateway.exchange import Exchange
+from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.line import Line
+from thinkscale.gateway.plan import BudgetPlan, plan_budget
+from thinkscale.gateway.request import ClientRequest
+from thinkscale.gateway.routing import Replica
+from thinkscale.gateway.upstream import Upstream
+from thinkscale.gateway.verify import Standing
+from thinkscale.gateway.witness import Witness
+from thinkscale.model.gateway_config import GatewayConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """One request, and who has to do with it."""
+
+    gateway: Gateway
+    upstream: Upstream
+    dialect: Dialect
+    config: GatewayConfig
+    request: ClientRequest
+    client: Client
+    line: Line
+    booking: Booking
+    witness: Witness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """A request as it goes to a replica from its beginning."""
+
+    plan: BudgetPlan
+    budget: BudgetMachine
+    exchange: Exchange | None
+    """None: it cannot be streamed."""
+
+    def answer_headers(
+        self, request: ClientRequest, replica: Replica, resumes: int = 0
+    ) -> dict[str, str]:
+        """What the client is told about its request. `resumes`: replicas that went on with it."""
+        told = {**request.grant.headers(), **self.plan.headers()}
+        if request.stripped:
+            told["x-thinkscale-stripped"] = ", ".join(request.stripped)
+        if resumes:
+            told["x-thinkscale-resumed"] = str(resumes)
+        return {**told, "x-thinkscale-replica": replica.name}
+
+
+async def prepare(serving: Serving, replica: Replica) -> Preparation:
+    """Decide the budget, now that the request is about to be sent."""
+    request, config, dialect = serving.request, serving.config, serving.dialect
+    tags = Tags()
+    if request.streamable:
+        tags = await serving.upstream.tags(replica, dialect, config.model)
+    reader = dialect.reader(request.route, request.body, tags)
+    trusted = dialect.has_native_budget
+    standing = serving.witness.standing(replica.name) if trusted else Standing.ABSENT
+    plan = plan_budget(request, config, reader.tags, standing=standing)
+    serving.booking.planned(plan.limit)
+    budget = plan.machine()
+    if plan.native is not None:
+        serving.witness.sends(replica.name)
+    if not request.streamable:
+        return Preparation(plan=plan, budget=budget, exchange=None)
+    serving.client.expect(tags, opened=reader.opened)
+    exchange = Exchange(
+        request,
+        budget,
+        tags,
+        model=config.model,
+        stops_when_exhausted=config.on_exhausted == "Stop",
+        keeps_ids=plan.forceable,
+        reader=reader,
+    )
+    return Preparation(plan=plan, budget=budget, exchange=exchange)
