@@ -67,6 +67,7 @@ class Answer:
     answer_tokens: int
     text: str
     finish_reason: str
+    thought: str = ""
 
 
 class Service:
@@ -164,6 +165,7 @@ class Service:
             answer_tokens=usage["completion_tokens"] - thought - CLOSING_TAG_TOKENS,
             text=choice["message"]["content"] or "",
             finish_reason=choice["finish_reason"],
+            thought=choice["message"].get("reasoning") or "",
         )
 
 
@@ -240,6 +242,20 @@ def test_a_wish_below_the_minimum_is_raised_to_it(service: Service) -> None:
 
     eventually(asked, TAKES_EFFECT_SECONDS, "a thought of the minimum")
     assert about(service.ask(300, 10, thinking_token_budget=150).thinking_tokens, 150)
+
+
+def test_a_thought_below_the_minimum_goes_on_behind_the_nudge(service: Service) -> None:
+    service.set({"thinking": {"budget": {"minTokens": 70, "maxTokens": 200}, "nudge": " Hmm."}})
+
+    def asked() -> Answer:
+        answer = service.ask(50, 10)
+        assert " Hmm." in answer.thought, answer
+        return answer
+
+    answer = eventually(asked, TAKES_EFFECT_SECONDS, "a thought that was made to go on")
+    assert "Wait," not in answer.thought
+    assert answer.thinking_tokens >= 70
+    assert len(answer.text.split()) == 10
 
 
 def test_who_asks_for_nothing_gets_the_default(service: Service) -> None:

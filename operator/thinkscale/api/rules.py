@@ -266,6 +266,21 @@ THINKING: Final[Sequence[CelRule]] = (
         field=".defaultMaxTokens",
     ),
     CelRule(
+        rule="!has(self.nudge) || !self.nudge.contains('think>')",
+        message="must not contain <think> or </think>, which would end the thought or begin "
+        "another: remove the tag",
+        field=".nudge",
+    ),
+    CelRule(
+        rule=(
+            "!has(self.nudge) || (has(self.budget) && self.budget.minTokens > 0) "
+            "|| (has(self.tiers) && self.tiers.exists(t, t.minTokens > 0))"
+        ),
+        message="is said behind thoughts that end below their minimum, and nothing sets one: set "
+        "budget.minTokens or a tier's minTokens, or remove it",
+        field=".nudge",
+    ),
+    CelRule(
         rule="!has(self.defaultTier) || !has(self.defaultMaxTokens)",
         message="must be absent while defaultMaxTokens says what a request has that says nothing: "
         "keep one of them",

@@ -36,6 +36,15 @@ class QualityDebt(Resource):
     """
 
 
+class TierStatus(Resource):
+    """The budget of a tier that tells its quality."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """Name of the tier."""
+    effective_max_tokens: int
+    """Thinking budget in force for its requests."""
+
+
 class LastDecision(Resource):
     """The last decision that changed something, in the words of events and logs."""
 
@@ -93,6 +102,11 @@ class ReasoningServiceStatus(Resource):
     """GPUs that the model pods hold."""
     effective_max_tokens: int | None = None
     """Thinking budget in force."""
+    tiers: Annotated[
+        tuple[TierStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))
+    ] = ()
+    """Budgets in force of the tiers that tell their quality, first the one that load lowers first.
+    """
     thinking_depth: int | None = None
     """Requests whose first answer token is not out yet."""
     backlog_seconds: int | None = None

@@ -19,6 +19,9 @@ Percentage = Annotated[
 """A share as a string, since a float does not survive every YAML writer."""
 
 
+Nudge = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class OnExhausted(StrEnum):
     """What happens when a request has used its thinking budget."""
 
@@ -102,6 +105,10 @@ class ThinkingSpec(Resource):
     ] = ()
     """Budgets by effort. A request with an effort that no tier answers to is treated like one that
     says nothing.
+    """
+    nudge: Nudge | None = None
+    """What is put behind a thought that would end below its minimum, so that it goes on; it counts
+    as thinking. Absent: a line break and `Wait,`.
     """
     default_tier: DnsLabel | None = None
     """Tier of a request that says nothing; absent: none, and `defaultMaxTokens`."""

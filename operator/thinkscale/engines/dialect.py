@@ -15,13 +15,12 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from thinkscale.engines.load import EngineLoad
+from thinkscale.model.gateway_config import NUDGE
 
 THINK_OPEN: Final = "<think>"
 THINK_CLOSE: Final = "</think>"
 CLOSING: Final = "\n</think>\n\n"
 """What is put behind a thought that was cut, so that the answer begins."""
-NUDGE: Final = "\nWait,"
-"""What is put behind a thought that ended too early (s1's word), so that it goes on."""
 
 REASONING_FIELDS: Final = ("reasoning", "reasoning_content")
 
@@ -44,6 +43,7 @@ class Tags:
     open_id: int | None = None
     close_id: int | None = None
     closing_ids: tuple[int, ...] = ()
+    nudge: str = NUDGE
     nudge_ids: tuple[int, ...] = ()
     context_tokens: int | None = None
     template_opens: bool = False
@@ -240,8 +240,8 @@ class Dialect(Protocol):
         """The reader of one request, made anew for each attempt."""
         ...
 
-    def tag_questions(self, model: str) -> tuple[Question, ...]:
-        """What to ask for `tags`."""
+    def tag_questions(self, model: str, nudge: str = NUDGE) -> tuple[Question, ...]:
+        """What to ask for `tags`; `nudge`: the text whose ids are among them."""
         ...
 
     def tags(self, answers: Sequence[Any]) -> Tags:
@@ -270,7 +270,7 @@ class Dialect(Protocol):
 
 
 def tag_tokens(ids: Sequence[Sequence[int]]) -> Tags:
-    """Tags from the ids of `TAG_TEXTS`, in that order."""
+    """Tags from the ids of `TAG_TEXTS` and a nudge, in that order."""
     opening, closing_tag, closing, nudge = ids
     return Tags(
         open_id=opening[0] if len(opening) == 1 else None,
@@ -280,4 +280,4 @@ def tag_tokens(ids: Sequence[Sequence[int]]) -> Tags:
     )
 
 
-TAG_TEXTS: Final = (THINK_OPEN, THINK_CLOSE, CLOSING, NUDGE)
+TAG_TEXTS: Final = (THINK_OPEN, THINK_CLOSE, CLOSING)

@@ -28,6 +28,7 @@ from thinkscale.engines.load import EngineLoad
 from thinkscale.engines.sglang_metrics import parse_load
 from thinkscale.engines.text_reader import CLOSE, OPEN, TextReader, openai_error
 from thinkscale.engines.vllm_requests import VllmRequests
+from thinkscale.model.gateway_config import NUDGE
 
 _TEMPLATE_FIELDS: Final = (
     "messages",
@@ -85,13 +86,13 @@ class SglangRequests(VllmRequests):
             return IdReader(tags, _read_completion)
         return SglangReader(body, tags)
 
-    def tag_questions(self, model: str) -> tuple[Question, ...]:
+    def tag_questions(self, model: str, nudge: str = NUDGE) -> tuple[Question, ...]:
         """The four texts, the longest context, whether tags are taken out, and whether a chat
         begins inside a thought, as usual and with thinking switched off: some templates ignore it.
         """
         hello = {"model": model, "messages": _HELLO}
         return (
-            *super().tag_questions(model),
+            *super().tag_questions(model, nudge),
             Question(path="/v1/models"),
             Question(path="/get_server_info"),
             Question(path="/tokenize", body=hello),

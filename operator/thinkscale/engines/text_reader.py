@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from thinkscale.engines.dialect import (
     CLOSING,
-    NUDGE,
     THINK_CLOSE,
     THINK_OPEN,
     Chunk,
@@ -28,7 +27,8 @@ CLOSE: Final = 1
 SILENT: Final = 2
 _CLOSING: Final = 3
 _NUDGE: Final = 4
-_FIXED: Final = (THINK_OPEN, THINK_CLOSE, "", CLOSING, NUDGE)
+_FIXED: Final = (THINK_OPEN, THINK_CLOSE, "", CLOSING)
+"""The nudge follows; it is not always the same."""
 
 
 class TextReader:
@@ -52,7 +52,7 @@ class TextReader:
             nudge_ids=_spread(_NUDGE, len(tags.nudge_ids)),
         )
         self.opened = opened
-        self._texts = list(_FIXED)
+        self._texts = [*_FIXED, tags.nudge]
         self._handles = {text: handle for handle, text in enumerate(_FIXED[: SILENT + 1])}
         self._begun = False
 

@@ -33,6 +33,7 @@ from thinkscale.engines.load import EngineLoad
 from thinkscale.engines.text_reader import TextReader, openai_error
 from thinkscale.engines.tgi_metrics import parse_load
 from thinkscale.engines.vllm_requests import CHAT_ONLY_FIELDS, bound_tokens
+from thinkscale.model.gateway_config import NUDGE
 
 MODEL: Final = "tgi"
 _UNKNOWN: Final = frozenset({"min_tokens", "return_token_ids", "stop_token_ids", "n", "best_of"})
@@ -108,10 +109,10 @@ class TgiRequests(Streaming):
         """Neither route shows ids."""
         return TgiReader(route, body, tags)
 
-    def tag_questions(self, model: str) -> tuple[Question, ...]:
+    def tag_questions(self, model: str, nudge: str = NUDGE) -> tuple[Question, ...]:
         """The four texts, the longest context, and how a chat is rendered."""
         return (
-            *(self.ids_question(text, model=model) for text in TAG_TEXTS),
+            *(self.ids_question(text, model=model) for text in (*TAG_TEXTS, nudge)),
             Question(path="/info"),
             Question(path="/chat_tokenize", body={"model": MODEL, "messages": _HELLO}),
         )

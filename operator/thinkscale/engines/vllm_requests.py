@@ -22,6 +22,7 @@ from thinkscale.engines.dialect import (
 )
 from thinkscale.engines.load import EngineLoad
 from thinkscale.engines.vllm_metrics import parse_load
+from thinkscale.model.gateway_config import NUDGE
 
 NATIVE_BUDGET_FIELD: Final = "thinking_token_budget"
 
@@ -125,9 +126,9 @@ class VllmRequests(Streaming):
         """Both routes show ids."""
         return IdReader(tags)
 
-    def tag_questions(self, model: str) -> tuple[Question, ...]:
+    def tag_questions(self, model: str, nudge: str = NUDGE) -> tuple[Question, ...]:
         """How it tokenizes each of the four texts."""
-        return tuple(self.ids_question(text, model=model) for text in TAG_TEXTS)
+        return tuple(self.ids_question(text, model=model) for text in (*TAG_TEXTS, nudge))
 
     def tags(self, answers: Sequence[Any]) -> Tags:
         """Every answer tells the longest context, too."""

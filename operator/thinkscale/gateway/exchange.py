@@ -17,7 +17,6 @@ import orjson
 
 from thinkscale.engines.dialect import (
     CLOSING,
-    NUDGE,
     THINK_CLOSE,
     Chunk,
     IdReader,
@@ -257,7 +256,7 @@ class Exchange:
             self._budget.inject(len(self._tags.nudge_ids))
             self.account.thinking += len(self._tags.nudge_ids)
             self.splitter = PhaseSplitter(self._tags, Phase.THINKING)
-            out = self._wording.text(thinking=NUDGE, ids=self._tags.nudge_ids)
+            out = self._wording.text(thinking=self._tags.nudge, ids=self._tags.nudge_ids)
         if self.transcript.room == 0:
             return out + self._end_early()
         return out

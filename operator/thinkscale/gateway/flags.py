@@ -22,7 +22,7 @@ from thinkscale.gateway.sources import FileSource, Source
 from thinkscale.gateway.standalone import UpstreamSource, named
 from thinkscale.gateway.verify import RETRY_SECONDS
 from thinkscale.gateway.wish import NO_THINKING
-from thinkscale.model.gateway_config import GatewayConfig, SloConfig, TierConfig
+from thinkscale.model.gateway_config import NUDGE, GatewayConfig, SloConfig, TierConfig
 from thinkscale.model.intent import Indicator
 
 DEFAULT_SEATS: Final = 256
@@ -164,6 +164,12 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--answer-max", type=positive, metavar="N", help="most answer tokens of a request"
     )
     group.add_argument(
+        "--nudge",
+        type=_nudge,
+        metavar="TEXT",
+        help=f"said behind a thought that would end below --budget-min (default: {NUDGE!r})",
+    )
+    group.add_argument(
         "--on-exhausted", choices=sorted(ON_EXHAUSTED), help="then (default: answer)"
     )
     group.add_argument(
@@ -183,7 +189,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
 
 _SERVER_FLAGS: Final = (
     "engine", "model", "seats", "budget_max", "budget_min", "budget_default", "answer_max",
-    "queue_max", "on_exhausted", "tier", "slo_ttfa_seconds",
+    "queue_max", "on_exhausted", "tier", "slo_ttfa_seconds", "nudge",
 )  # fmt: skip
 
 
@@ -236,6 +242,8 @@ def _config(
     for flag, value in limits.items():
         if value is not None and most is not None and value > most:
             parser.error(f"{flag} {value} is more than --budget-max {most}: lower it")
+    if given.nudge is not None and not least:
+        parser.error("--nudge is said behind thoughts below --budget-min N: give that too")
     if len({tier.name for tier in tiers}) < len(tiers):
         parser.error("--tier: the same effort is given twice")
     more: dict[str, Any] = {}
@@ -250,6 +258,7 @@ def _config(
         default_max_tokens=usual,
         tiers=tuple(tiers),
         on_exhausted=ON_EXHAUSTED[given.on_exhausted or "answer"],
+        nudge=given.nudge or NUDGE,
         answer_max_tokens=given.answer_max,
         slos=_slos(given.slo_ttfa_seconds),
         **more,
@@ -274,6 +283,12 @@ def _keys(parser: argparse.ArgumentParser, given: argparse.Namespace) -> KeySour
         return KeySource(path)
     except KeysUnreadable as error:
         parser.error(str(error))
+
+
+def _nudge(text: str) -> str:
+    if not text or "think>" in text:
+        raise argparse.ArgumentTypeError("must be some text without <think> or </think>")
+    return text
 
 
 def _tier(text: str) -> TierConfig:

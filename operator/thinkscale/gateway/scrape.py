@@ -23,7 +23,7 @@ async def scrape_engines(gateway: Gateway, upstream: Upstream) -> None:
     """Scrape for ever."""
     while True:
         replicas = gateway.router.replicas
-        upstream.forget(tuple(upstream.asked - replicas.keys()))
+        upstream.tag_book.forget(tuple(upstream.tag_book.asked - replicas.keys()))
         await asyncio.gather(
             *(_scrape(gateway, upstream, replica) for replica in replicas.values() if replica.ready)
         )

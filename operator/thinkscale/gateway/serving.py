@@ -63,7 +63,8 @@ async def prepare(serving: Serving, replica: Replica) -> Preparation:
     request, config, dialect = serving.request, serving.config, serving.dialect
     tags = Tags()
     if request.streamable:
-        tags = await serving.upstream.tags(replica, dialect, config.model)
+        book = serving.upstream.tag_book
+        tags = await book.tags(replica, dialect, config.model, config.nudge)
     reader = dialect.reader(request.route, request.body, tags)
     trusted = dialect.has_native_budget
     standing = serving.witness.standing(replica.name) if trusted else Standing.ABSENT

@@ -5,15 +5,17 @@ transports now and then, so ours drops them earlier.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 import aiohttp
 import orjson
 
-from thinkscale.engines.dialect import Dialect, Prompt, Question, Tags
+from thinkscale.engines.dialect import Dialect, Prompt, Question
 from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.routing import Replica
+from thinkscale.gateway.tag_book import Lost, TagBook
 
 KEEPALIVE_SECONDS: Final = 4.0
 CONNECT_SECONDS: Final = 5.0
@@ -38,12 +40,11 @@ class Upstream:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             auto_decompress=False,
         )
-        self._tags: dict[str, asyncio.Task[Tags]] = {}
+        self.tag_book = TagBook(self._found, time.monotonic)
 
     async def close(self) -> None:
         """Close the pool."""
-        for task in self._tags.values():
-            task.cancel()
+        self.tag_book.close()
         await self._session.close()
 
     async def post(
@@ -59,27 +60,6 @@ class Upstream:
         async with self._session.get(replica.url + path, timeout=_SIDE_CALL) as response:
             response.raise_for_status()
             return await response.text()
-
-    async def tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
-        """How the model behind this replica writes the tags; asked for once per replica. An engine
-        that cannot tell gives empty `Tags` (and is asked again by the next request); so does one of
-        which a single question was lost, since half an answer would be believed for good.
-        """
-        task = self._tags.get(replica.name)
-        if task is None or (task.done() and not _known(task)):
-            task = asyncio.create_task(self._ask_tags(replica, dialect, model))
-            self._tags[replica.name] = task
-        return await asyncio.shield(task)
-
-    def forget(self, names: Sequence[str]) -> None:
-        """These replicas are gone."""
-        for name in names:
-            self._tags.pop(name, None)  # not cancelled: a request may be waiting for it
-
-    @property
-    def asked(self) -> set[str]:
-        """Replicas whose tags were asked for."""
-        return set(self._tags)
 
     async def spelled(
         self,
@@ -116,20 +96,17 @@ class Upstream:
         answers = await asyncio.gather(*(self._told(replica, asked) for asked in questions))
         return reader.prompt(said, answers)
 
-    async def _ask_tags(self, replica: Replica, dialect: Dialect, model: str) -> Tags:
-        questions = dialect.tag_questions(model)
-        try:
-            answers = await asyncio.gather(*(self._ask(replica, asked) for asked in questions))
-        except _Lost:
-            return Tags()
-        return dialect.tags(answers)
-
     async def _told(self, replica: Replica, question: Question) -> Any:
         """The answer; None where there is none, or it was lost."""
+        answer = await self._found(replica, question)
+        return None if isinstance(answer, Lost) else answer
+
+    async def _found(self, replica: Replica, question: Question) -> Any:
+        """The answer, None where there is none, or `Lost`."""
         try:
             return await self._ask(replica, question)
-        except _Lost:
-            return None
+        except _Lost as error:
+            return Lost(answered=isinstance(error, aiohttp.ClientResponseError))
 
     async def _ask(self, replica: Replica, question: Question) -> Any:
         """The answer; None: the engine has none. Raises what is in `_Lost`."""
@@ -149,7 +126,3 @@ class Upstream:
             return orjson.loads(answer)
         except orjson.JSONDecodeError:
             return None
-
-
-def _known(task: asyncio.Task[Tags]) -> bool:
-    return not task.cancelled() and task.exception() is None and bool(task.result().closing_ids)

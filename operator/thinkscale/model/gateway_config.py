@@ -5,8 +5,15 @@ It is data, watched at run time: changing a budget or an SLO rolls neither gatew
 servers.
 """
 
+from typing import Final
+
 from thinkscale.model.intent import Indicator
 from thinkscale.model.signals import Wire
+
+NUDGE: Final = "\nWait,"
+"""What is put behind a thought that ended too early, so that it goes on, unless the resource says
+something else (this is s1's word).
+"""
 
 
 class SloConfig(Wire):
@@ -51,6 +58,8 @@ class GatewayConfig(Wire):
     """The tier of a request that says nothing; None: no tier, and `default_max_tokens`."""
     on_exhausted: str = "Answer"
     """Answer: close the thinking, the answer still comes. Stop: end with finish_reason `length`."""
+    nudge: str = NUDGE
+    """What is put behind a thought that ended below its minimum."""
     answer_max_tokens: int | None = None
     queue_max_requests: int = 1000
     slos: tuple[SloConfig, ...] = ()

@@ -15,9 +15,10 @@ from typing import Any, Final, Self
 import aiohttp
 import orjson
 
-from thinkscale.engines.dialect import CLOSING, NUDGE, THINK_CLOSE, THINK_OPEN, Tags
+from thinkscale.engines.dialect import CLOSING, THINK_CLOSE, THINK_OPEN, Tags
 from thinkscale.engines.vllm_requests import VllmRequests
 from thinkscale.errors import ThinkscaleError
+from thinkscale.model.gateway_config import NUDGE
 from thinkscale.quality.calls import Call, Reply, ReplyError, reply_of
 
 KEEPALIVE_SECONDS: Final = 4.0

@@ -11,7 +11,7 @@ from thinkscale.api.v1alpha1 import (
     TierSpec,
 )
 from thinkscale.fleet import catalogue
-from thinkscale.model.gateway_config import GatewayConfig, SloConfig, TierConfig
+from thinkscale.model.gateway_config import NUDGE, GatewayConfig, SloConfig, TierConfig
 from thinkscale.model.intent import (
     Behavior,
     Budget,
@@ -90,6 +90,7 @@ def gateway_config_of(service: ReasoningService) -> GatewayConfig:
         tiers=tuple(_tier(tier) for tier in spec.thinking.tiers),
         default_tier=spec.thinking.default_tier,
         on_exhausted=budget.on_exhausted.value if budget else "Answer",
+        nudge=spec.thinking.nudge or NUDGE,
         answer_max_tokens=spec.answer.max_tokens if spec.answer else None,
         queue_max_requests=spec.gateway.queue.max_requests,
         slos=tuple(

@@ -17,8 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-PLAN = "x_test_plan"
-
+from tests.unit.gateway.asking import PLAN
 
 GIVEN: set[int] = set()
 """Ports that a process may not have taken yet: on a busy machine the system gives them twice."""

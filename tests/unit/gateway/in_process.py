@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.unit.gateway.asking import PLAN
 from thinkscale.emulator.options import parse
 from thinkscale.emulator.server import Server
 from thinkscale.emulator.sglang import SglangServer
@@ -22,7 +23,6 @@ from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.upstream import Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
-PLAN = "x_test_plan"
 SERVERS = {"vllm": Server, "tgi": TgiServer, "sglang": SglangServer}
 NAMES = {"vllm": "VLLM", "tgi": "TGI", "sglang": "SGLang"}
 DROPPED, SILENT = -1, -2

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.asking import chat, phases
+
 ENGINES = {
     "a": ["--reasoning-parser", "deepseek_r1", "--ignore-native-budget"],
     "b": ["--reasoning-parser", "qwen3", "--reasoning-field", "reasoning_content",
@@ -15,32 +17,11 @@ ENGINES = {
 FORCING = ["a", "b", "c", "d"]
 OWN_NEWLINE = {"a": 0, "b": 0, "c": 0, "d": 1, "e": 0}
 """That model writes "<think>\n" itself, and the newline is a thinking token."""
-PLAN = "x_test_plan"
 
 
 @pytest.fixture(scope="module")
 def emulator_flags() -> list[list[str]]:
     return list(ENGINES.values())
-
-
-def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
-
-
-def phases(answer: Any) -> tuple[list[str], list[str]]:
-    """(thinking words, answer words) as the client sees them, in whatever spelling."""
-    thinking, content = answer.thinking, answer.content
-    if not thinking and "</think>" in content:
-        thinking, _, content = content.partition("</think>")
-        thinking = thinking.replace("<think>", "")
-    return thinking.split(), content.split()
 
 
 @pytest.mark.parametrize("engine", FORCING)

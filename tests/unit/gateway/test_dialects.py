@@ -12,6 +12,8 @@ import openai
 import pytest
 from huggingface_hub import AsyncInferenceClient
 
+from tests.unit.gateway.asking import PLAN, chat, phases
+
 ENGINES = {
     "a": ["--reasoning-parser", "deepseek_r1", "--ignore-native-budget"],
     "b": ["--dialect", "tgi"],
@@ -26,7 +28,6 @@ ENGINES = {
 KIND = {"a": "VLLM", "b": "TGI", "c": "TGI", **dict.fromkeys("defg", "SGLang")}
 OWN_NEWLINE = {"c": 1, "e": 1}
 """That model writes "<think>\n" itself, and the newline is a thinking token."""
-PLAN = "x_test_plan"
 FORCED = ["b", "c", "d", "e", "f"]
 ALL = list(ENGINES)
 
@@ -34,26 +35,6 @@ ALL = list(ENGINES)
 @pytest.fixture(scope="module")
 def emulator_flags() -> list[list[str]]:
     return list(ENGINES.values())
-
-
-def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
-
-
-def phases(answer: Any) -> tuple[list[str], list[str]]:
-    """(thinking words, answer words) as the client sees them, in whatever spelling."""
-    thinking, content = answer.thinking, answer.content
-    if not thinking and "</think>" in content:
-        thinking, _, content = content.partition("</think>")
-        thinking = thinking.replace("<think>", "")
-    return thinking.split(), content.replace("<|im_end|>", "").split()
 
 
 async def arrange(setup: Any, engine: str, **fields: Any) -> None:
@@ -165,6 +146,25 @@ async def test_a_thought_below_the_minimum_goes_on_behind_a_nudge(setup: Any, en
     assert len(content) == 6
     assert answer.usage["completion_tokens_details"]["reasoning_tokens"] >= 25
     assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("engine", ["a", "b", "d"])
+async def test_the_nudge_is_what_the_resource_says_from_the_next_request_on(
+    setup: Any, engine: str
+) -> None:
+    await arrange(setup, engine, minTokens=25)
+    await setup.stream(**chat(20, 6))
+    await setup.configure(nudge=" Hmm, one more look.")
+    for stream in (True, False):
+        extra = {} if stream else {"stream": False, "stream_options": None}
+        answer = await (setup.stream if stream else setup.post)(**chat(20, 6, **extra))
+        said = json.dumps(answer.events)
+        if stream:
+            thinking, content = phases(answer)
+            assert " ".join(thinking).count("Hmm, one more look.") >= 1
+            assert len(content) == 6
+        assert "Wait," not in said
+        assert "Hmm, one more look." in said
 
 
 @pytest.mark.parametrize("engine", FORCED)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thinkscale.engines.dialect import CLOSING, NUDGE, Route, Tags
+from thinkscale.engines.dialect import CLOSING, Route, Tags
 from thinkscale.engines.vllm_requests import VllmRequests
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.exchange import Exchange
 from thinkscale.gateway.request import parse
 from thinkscale.gateway.sse import SseParser
-from thinkscale.model.gateway_config import GatewayConfig
+from thinkscale.model.gateway_config import NUDGE, GatewayConfig
 
 CONFIG = GatewayConfig(service="n/s", model="m", seats_per_replica=1)
 
@@ -249,7 +249,10 @@ def test_text_that_cannot_be_told_is_left_out_together_with_its_ids() -> None:
             break
     assert exchange.trimmed(None) == b""
     exchange.turned()
-    assert exchange.transcript.continuation(VllmRequests(), "m")["prompt"] == [*PROMPT, *TAGS.closing_ids]
+    assert exchange.transcript.continuation(VllmRequests(), "m")["prompt"] == [
+        *PROMPT,
+        *TAGS.closing_ids,
+    ]
 
 
 def test_without_the_prompts_ids_nothing_is_cut() -> None:

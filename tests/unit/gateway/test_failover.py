@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.asking import PLAN, chat
 from tests.unit.gateway.faulty_wire import Wire, wire_to
 
-PLAN = "x_test_plan"
 ENGINES = {
     "a": ["--reasoning-parser", "deepseek_r1"],
     "b": ["--reasoning-parser", "none", "--coalesce", "3"],
@@ -37,21 +37,14 @@ def gateway_flags() -> list[str]:
     return ["--idle-timeout-seconds", "0.8", "--connect-timeout-seconds", "2"]
 
 
-def chat(**extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": THINKS, "answer_tokens": ANSWERS},
-        **extra,
-    }
+def long_chat(**extra: Any) -> dict[str, Any]:
+    return chat(THINKS, ANSWERS, **extra)
 
 
 async def undisturbed(setup: Any, engine: str, **extra: Any) -> tuple[str, str]:
     """(thinking, content) of the same request, straight from an engine."""
     url = setup.emulators[ord(engine) - ord("a")].url + "/v1/chat/completions"
-    body = {key: value for key, value in chat(**extra).items() if not key.startswith("stream")}
+    body = {key: value for key, value in long_chat(**extra).items() if not key.startswith("stream")}
     async with setup.session.post(url, json=body) as response:
         message = (await response.json())["choices"][0]["message"]
     return message["reasoning"] or "", message["content"]
@@ -91,7 +84,7 @@ async def test_a_stream_that_is_cut_goes_on_elsewhere_as_if_nothing_had_been(
         before = await count(setup, RESUMED)
         after = IN_THOUGHT if phase == "thinking" else IN_ANSWER
         wire.arm("cut", after // (3 if engine == "b" else 1))
-        answer = await setup.stream(**chat())
+        answer = await setup.stream(**long_chat())
         assert (answer.thinking, answer.content) == await undisturbed(setup, engine)
         assert await count(setup, RESUMED) == before + 1
         found = await setup.signals()
@@ -113,7 +106,7 @@ async def test_so_does_one_that_breaks_in_any_other_way(setup: Any, fault: str) 
     async with two_ways(setup, "a") as wire:
         before = await count(setup, RESUMED)
         wire.arm(fault, IN_THOUGHT)
-        answer = await setup.stream(**chat())
+        answer = await setup.stream(**long_chat())
         assert (answer.thinking, answer.content) == await undisturbed(setup, "a")
         assert answer.finish_reason == "stop"
         assert await count(setup, RESUMED) == before + 1
@@ -124,7 +117,7 @@ async def test_one_that_breaks_when_all_was_said_is_complete(setup: Any, fault: 
     async with two_ways(setup, "a") as wire:
         before = await count(setup, RESUMED)
         wire.arm(fault, THINKS + ANSWERS + 3)  # all tokens, and not the usage
-        answer = await setup.stream(**chat())
+        answer = await setup.stream(**long_chat())
         assert (answer.thinking, answer.content) == await undisturbed(setup, "a")
         assert answer.done
         assert answer.usage["completion_tokens"] == THINKS + ANSWERS + 3
@@ -136,18 +129,18 @@ async def test_tokens_that_come_twice_are_told_on(setup: Any) -> None:
     async with two_ways(setup, "a") as wire:
         before = await count(setup, "miscounted_streams_total")
         wire.arm("duplicated", IN_THOUGHT)
-        answer = await setup.stream(**chat())
+        answer = await setup.stream(**long_chat())
         assert answer.done
         assert len(answer.thinking.split()) > THINKS
         assert await count(setup, "miscounted_streams_total") == before + 1
-        await setup.stream(**chat())
+        await setup.stream(**long_chat())
         assert await count(setup, "miscounted_streams_total") == before + 1
 
 
 async def test_the_budget_holds_over_both_replicas_together(setup: Any) -> None:
     async with two_ways(setup, "a", maxTokens=70, minTokens=70) as wire:
         wire.arm("cut", IN_THOUGHT)
-        answer = await setup.stream(**chat())
+        answer = await setup.stream(**long_chat())
         assert len(answer.thinking.split()) == 70
         assert len(answer.content.split()) == ANSWERS
 
@@ -157,9 +150,9 @@ async def test_a_stream_that_breaks_between_thought_and_answer_gets_its_answer_e
 ) -> None:
     """The thought is cut at its budget, and the continuation breaks before its first token."""
     async with two_ways(setup, "a", maxTokens=30, minTokens=30) as wire:
-        undisturbed_answer = await setup.stream(**chat())
+        undisturbed_answer = await setup.stream(**long_chat())
         wire.arm("cut", 30)  # the whole thought, and not an event of the continuation
-        answer = await setup.stream(**chat())
+        answer = await setup.stream(**long_chat())
         assert len(answer.thinking.split()) == 30
         assert answer.content == undisturbed_answer.content
 
@@ -167,7 +160,7 @@ async def test_a_stream_that_breaks_between_thought_and_answer_gets_its_answer_e
 async def test_a_client_that_waits_for_the_whole_answer_is_told_in_a_header(setup: Any) -> None:
     async with two_ways(setup, "a") as wire:
         wire.arm("cut", IN_THOUGHT)
-        answer = await setup.post(**chat(stream=False, stream_options=None))
+        answer = await setup.post(**long_chat(stream=False, stream_options=None))
         message = answer.events[0]["choices"][0]["message"]
         assert (message["reasoning"], message["content"]) == await undisturbed(setup, "a")
         assert answer.headers["x-thinkscale-resumed"] == "1"
@@ -180,7 +173,7 @@ async def test_what_no_continuation_can_carry_ends_with_an_error_and_is_not_begu
     async with two_ways(setup, "a") as wire:
         before = await count(setup, RESUMED)
         wire.arm("cut", IN_THOUGHT)
-        answer = await setup.stream(**chat(logprobs=True))
+        answer = await setup.stream(**long_chat(logprobs=True))
         assert answer.events[-1]["error"]["code"] == 502
         assert not answer.done
         assert await count(setup, RESUMED) == before
@@ -194,7 +187,7 @@ async def test_an_engine_that_aborts_on_sigterm_or_falls_silent_is_gone_on_from(
     """The two ways in which the real vLLM ends without a drain."""
     plan = {PLAN: {"thinking_tokens": 400, "answer_tokens": 5}}
     await setup.arrange(engine, maxTokens=5000)
-    running = asyncio.create_task(setup.stream(**chat(**plan)))
+    running = asyncio.create_task(setup.stream(**long_chat(**plan)))
     await setup.until(lambda s: s["phases"]["thinking"] == 1)
     await setup.replicas("a" + engine)
     setup.emulators[ord(engine) - ord("a")].terminate()

@@ -14,23 +14,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-PLAN = "x_test_plan"
+from tests.unit.gateway.asking import chat
 
 
 @pytest.fixture(scope="module")
 def emulator_flags() -> list[list[str]]:
     parser = ["--reasoning-parser", "deepseek_r1"]
     return [parser, [*parser, "--shutdown-timeout", "20"], [*parser, "--coalesce", "2"]]
-
-
-def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
 
 
 async def test_a_draining_engine_that_answers_500_costs_no_request(setup: Any) -> None:

@@ -8,26 +8,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.unit.gateway.asking import PLAN, chat
 from thinkscale.gateway.request import RESERVED_FIELDS
-
-PLAN = "x_test_plan"
 
 
 @pytest.fixture(scope="module")
 def emulator_flags() -> list[list[str]]:
     parser = ["--reasoning-parser", "deepseek_r1"]
     return [parser, parser, ["--reasoning-parser", "none", "--max-num-queued-reqs", "1"]]
-
-
-def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
 
 
 def running(signals: dict[str, Any], name: str) -> int:

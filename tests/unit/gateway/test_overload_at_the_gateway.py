@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-PLAN = "x_test_plan"
+from tests.unit.gateway.asking import chat
+
 STEP = {"sequenceSeconds": 0.002, "contextTokenSeconds": 0.0, "promptTokenSeconds": 0.0}
 LONG = 20_000
 """Thinking tokens that last longer than any of these tests."""
@@ -20,17 +21,6 @@ def emulator_flags() -> list[list[str]]:
     """Two engines of 5 ms a step; in the second each sequence more adds 2 ms."""
     flags = ["--reasoning-parser", "deepseek_r1", "--a0-milliseconds", "5"]
     return [flags, [*flags, "--a1-milliseconds", "2"]]
-
-
-def chat(thinks: int, answers: int = 3, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
 
 
 def brownout(**fields: Any) -> dict[str, Any]:

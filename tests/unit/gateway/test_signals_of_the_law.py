@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-PLAN = "x_test_plan"
+from tests.unit.gateway.asking import chat
 
 
 @pytest.fixture(scope="module")
@@ -14,15 +14,9 @@ def emulator_flags() -> list[list[str]]:
     return [flags, [*flags, "--ignore-native-budget"]]
 
 
-def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello " * 50}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
+def wordy(thinks: int, answers: int) -> dict[str, Any]:
+    """With a prompt long enough to be seen in the sums."""
+    return chat(thinks, answers, messages=[{"role": "user", "content": "hello " * 50}])
 
 
 def grown(after: Any, before: Any) -> list[int]:
@@ -32,7 +26,7 @@ def grown(after: Any, before: Any) -> list[int]:
 async def test_an_output_whose_thought_ends_at_its_budget_ends_like_any_other(setup: Any) -> None:
     await setup.arrange("b", maxTokens=60)
     before = await setup.signals()
-    await asyncio.gather(setup.stream(**chat(30, 20)), setup.stream(**chat(200, 40)))
+    await asyncio.gather(setup.stream(**wordy(30, 20)), setup.stream(**wordy(200, 40)))
     after = await setup.signals()
 
     def more(table: str, column: str) -> int:
@@ -49,10 +43,10 @@ async def test_an_output_whose_thought_ends_at_its_budget_ends_like_any_other(se
 async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> None:
     await setup.arrange("a")
     for _ in range(10):  # the estimate of a prompt learns, and nobody may have asked before
-        known = await setup.stream(**chat(3, 3))
+        known = await setup.stream(**wordy(3, 3))
     prompt = known.usage["prompt_tokens"]
     before = (await setup.signals())["counters"]
-    streams = [asyncio.create_task(setup.stream(**chat(2000, 3))) for _ in range(2)]
+    streams = [asyncio.create_task(setup.stream(**wordy(2000, 3))) for _ in range(2)]
     signals = await setup.until(
         lambda s: s["counters"]["thinkingTokens"] - before["thinkingTokens"] > 100
     )
@@ -69,9 +63,9 @@ async def test_contexts_and_output_ages_follow_what_is_in_flight(setup: Any) -> 
 async def test_the_estimate_of_a_prompt_comes_nearer_with_each_one_seen(setup: Any) -> None:
     await setup.arrange("a")
     for _ in range(30):
-        answer = await setup.stream(**chat(1, 1))
+        answer = await setup.stream(**wordy(1, 1))
     before = (await setup.signals())["counters"]["arrivedPromptTokens"]
-    await setup.stream(**chat(1, 1))
+    await setup.stream(**wordy(1, 1))
     estimate = (await setup.signals())["counters"]["arrivedPromptTokens"] - before
     assert estimate == pytest.approx(answer.usage["prompt_tokens"], rel=0.15)
 
@@ -88,7 +82,7 @@ async def next_reading(setup: Any, generated: int) -> Any:
 
 async def test_the_engines_steps_and_tokens_are_relayed_while_they_move(setup: Any) -> None:
     await setup.arrange("a")
-    stream = asyncio.create_task(setup.stream(**chat(3000, 3)))
+    stream = asyncio.create_task(setup.stream(**wordy(3000, 3)))
     await setup.until(lambda s: s["phases"]["thinking"] == 1)
     one = await next_reading(setup, 0)
     other = await next_reading(setup, one["generatedTokens"])

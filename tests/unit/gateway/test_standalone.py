@@ -242,7 +242,8 @@ async def test_flags_become_the_configuration_that_a_resource_would() -> None:
     flags = [
         "--upstream", "http://127.0.0.1:9", "--model", "r1", "--on-exhausted", "stop",
         "--budget-max", "900", "--tier", "low=100", "--tier", "high=800", "--answer-max", "50",
-        "--slo-ttfa-seconds", "2.5", "--queue-max", "7", "--seats", "3",
+        "--slo-ttfa-seconds", "2.5", "--queue-max", "7", "--seats", "3", "--budget-min", "50",
+        "--nudge", " Hmm.",
     ]  # fmt: skip
     running = asyncio.create_task(parse(flags).source.run(told))
     await until(lambda: told.config is not None)
@@ -251,6 +252,8 @@ async def test_flags_become_the_configuration_that_a_resource_would() -> None:
         service="local/r1",
         model="r1",
         seats_per_replica=3,
+        min_tokens=50,
+        nudge=" Hmm.",
         max_tokens=900,
         tiers=(
             TierConfig(name="low", max_tokens=100),
@@ -287,6 +290,8 @@ AT = ["--upstream", "http://127.0.0.1:9"]
         ([*AT, "--tier", "low"], "is not EFFORT=TOKENS, such as low=2048"),
         ([*AT, "--tier", "none=5"], "is not EFFORT=TOKENS"),
         ([*AT, "--tier", "low=5", "--tier", "low=6"], "the same effort is given twice"),
+        ([*AT, "--nudge", "Hm"], "--nudge is said behind thoughts below --budget-min N: give that"),
+        ([*AT, "--budget-min", "9", "--nudge", "</think>"], "must be some text without <think>"),
         ([*AT, "--seats", "0"], "is not at least 1"),
         ([*AT, "--answer-max", "0"], "is not at least 1"),
         ([*AT, "--listen", "8080"], "is not HOST:PORT, such as 127.0.0.1:8080"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-PLAN = "x_test_plan"
+from tests.unit.gateway.asking import chat
+
 WELL = ["--reasoning-parser", "deepseek_r1"]
 ENGINES = {
     "a": [*WELL, "--ignore-native-budget"],
@@ -65,17 +66,6 @@ def answers(url: str) -> bool:
         return bool(urllib.request.urlopen(url, timeout=1).status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def chat(thinks: int, answers: int, /, **extra: Any) -> dict[str, Any]:
-    return {
-        "model": "tiny",
-        "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        PLAN: {"thinking_tokens": thinks, "answer_tokens": answers},
-        **extra,
-    }
 
 
 NATIVE_ONLY = {"response_format": {"type": "json_object"}}
