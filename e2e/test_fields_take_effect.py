@@ -107,6 +107,15 @@ class Service:
             parsed: dict[str, Any] = json.load(answer)
         return parsed
 
+    def metric(self, name: str, label: str) -> float:
+        """A row of the only gateway's metrics."""
+        (pod,) = self.pods("gateway")
+        url = f"http://{self.get('pod', pod)['status']['podIP']}:9090/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            rows = answer.read().decode().splitlines()
+        (row,) = [r for r in rows if r.startswith(f"thinkscale_gateway_{name}{{") and label in r]
+        return float(row.rpartition(" ")[2])
+
     def directive(self) -> dict[str, Any]:
         """What the gateways were told last."""
         data = self.get("configmap", f"{NAME}-runtime")["data"]
@@ -256,6 +265,18 @@ def test_a_thought_below_the_minimum_goes_on_behind_the_nudge(service: Service) 
     assert "Wait," not in answer.thought
     assert answer.thinking_tokens >= 70
     assert len(answer.text.split()) == 10
+
+
+def test_a_gateway_tries_a_replicas_own_budget_before_its_first_request(service: Service) -> None:
+    thinking = {"budget": {"maxTokens": 100}, "nativeBudgetCheck": "BeforeUse"}
+    service.set({"thinking": thinking})
+    soon(service, 100)
+    assert service.metric("canaries_total", 'result="held"') == 0
+    (old,) = service.pods("gateway")
+    service.cluster.kubectl("delete", "pod", old, "-n", service.namespace, "--wait=false")
+    eventually(lambda: service.pods("gateway") not in ([], [old]), 60, "another gateway")
+    soon(service, 100)
+    assert service.metric("canaries_total", 'result="held"') == 1
 
 
 def test_who_asks_for_nothing_gets_the_default(service: Service) -> None:

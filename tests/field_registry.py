@@ -53,6 +53,8 @@ FIELDS: Final[dict[str, str]] = {
         SCALE + "test_load_lowers_the_tier_that_loses_least_by_it",
     ),
     "spec.thinking.nudge": LIVE + "test_a_thought_below_the_minimum_goes_on_behind_the_nudge",
+    "spec.thinking.nativeBudgetCheck": LIVE
+    + "test_a_gateway_tries_a_replicas_own_budget_before_its_first_request",
     "spec.answer.maxTokens": LIVE + "test_an_answer_ends_at_its_maximum",
     "spec.slos[].name": LIVE + "test_each_indicator_is_scored_against_its_threshold",
     "spec.slos[].indicator": LIVE + "test_each_indicator_is_scored_against_its_threshold",

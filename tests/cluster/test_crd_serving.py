@@ -55,6 +55,7 @@ def test_defaults_show_in_what_is_stored(control_plane: ClusterClient, namespace
             "startupSeconds": 1800,
             "drainSeconds": 1200,
         },
+        "thinking": {"nativeBudgetCheck": "InUse"},
         "scaling": {
             "mode": "Auto",
             "minReplicas": 1,

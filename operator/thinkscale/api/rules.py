@@ -107,6 +107,14 @@ SPEC: Final[Sequence[CelRule]] = (
     ),
     CelRule(
         rule=(
+            "!has(self.thinking) || self.thinking.nativeBudgetCheck == 'InUse' "
+            "|| self.engine.type != 'TGI'"
+        ),
+        message="TGI has no native budget to check: remove it; the gateway holds its budgets",
+        field=".thinking.nativeBudgetCheck",
+    ),
+    CelRule(
+        rule=(
             "!has(self.thinking) || !has(self.thinking.defaultMaxTokens) "
             "|| self.thinking.defaultMaxTokens < self.engine.contextTokens"
         ),

@@ -107,6 +107,10 @@ class ReasoningServiceStatus(Resource):
     ] = ()
     """Budgets in force of the tiers that tell their quality, first the one that load lowers first.
     """
+    native_budgets_doubted: int | None = None
+    """Replicas whose native thinking budget did not hold, or could not be shown to, so that the
+    gateways hold their budgets alone; absent: none.
+    """
     thinking_depth: int | None = None
     """Requests whose first answer token is not out yet."""
     backlog_seconds: int | None = None

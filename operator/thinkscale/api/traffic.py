@@ -29,6 +29,13 @@ class OnExhausted(StrEnum):
     STOP = "Stop"
 
 
+class NativeBudgetCheck(StrEnum):
+    """When the engine's own thinking budget is checked."""
+
+    IN_USE = "InUse"
+    BEFORE_USE = "BeforeUse"
+
+
 class BudgetSpec(Resource):
     """How many tokens a request may think: minTokens <= floorTokens <= maxTokens."""
 
@@ -109,6 +116,11 @@ class ThinkingSpec(Resource):
     nudge: Nudge | None = None
     """What is put behind a thought that would end below its minimum, so that it goes on; it counts
     as thinking. Absent: a line break and `Wait,`.
+    """
+    native_budget_check: NativeBudgetCheck = NativeBudgetCheck.IN_USE
+    """InUse: a replica's native budget is believed until it does not hold for a request. BeforeUse:
+    each gateway sends a replica that has become ready two small requests first; if its native
+    budget does not hold, the gateways hold its budgets alone from its first request on.
     """
     default_tier: DnsLabel | None = None
     """Tier of a request that says nothing; absent: none, and `defaultMaxTokens`."""

@@ -105,6 +105,11 @@ def status_of(seen: Seen, before: ReasoningServiceStatus, now: datetime) -> Reas
             for name, share in sorted(seen.decision.attained.items())
         ),
         quality_debt=_quality_debt(seen),
+        tiers=tuple(
+            TierStatus(name=one.name, effective_max_tokens=one.budget_tokens)
+            for one in seen.standings()
+        ),
+        native_budgets_doubted=doubted(signals),
         last_decision=seen.scaled or before.last_decision,
         conditions=_conditions(seen, before.conditions, now),
     )
@@ -174,6 +179,12 @@ def _quality_debt(seen: Seen) -> QualityDebt | None:
         tokens_withheld=_rounded(owed.withheld_tokens) or 0,
         points_withheld=_rounded(owed.points) if seen.intent.tiers or owed.points else None,
     )
+def doubted(signals: MergedSignals | None) -> int | None:
+    """Replicas whose native thinking budget is not relied on; None: there are none."""
+    replicas = signals.replicas.values() if signals else ()
+    return sum(replica.budget_doubted for replica in replicas) or None
+
+
 
 
 def _conditions(seen: Seen, before: Sequence[Condition], now: datetime) -> tuple[Condition, ...]:

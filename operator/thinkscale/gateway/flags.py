@@ -22,11 +22,18 @@ from thinkscale.gateway.sources import FileSource, Source
 from thinkscale.gateway.standalone import UpstreamSource, named
 from thinkscale.gateway.verify import RETRY_SECONDS
 from thinkscale.gateway.wish import NO_THINKING
-from thinkscale.model.gateway_config import NUDGE, GatewayConfig, SloConfig, TierConfig
+from thinkscale.model.gateway_config import (
+    BEFORE_USE,
+    NUDGE,
+    GatewayConfig,
+    SloConfig,
+    TierConfig,
+)
 from thinkscale.model.intent import Indicator
 
 DEFAULT_SEATS: Final = 256
 ENGINES: Final = {name.lower(): name for name in DIALECTS}
+CHECKS: Final = {"in-use": "InUse", "before-use": BEFORE_USE}
 ON_EXHAUSTED: Final = {"answer": "Answer", "stop": "Stop"}
 
 
@@ -170,6 +177,12 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         help=f"said behind a thought that would end below --budget-min (default: {NUDGE!r})",
     )
     group.add_argument(
+        "--native-budget-check",
+        choices=sorted(CHECKS),
+        help="when a server's native budget is checked: by clients' requests, or before its first "
+        "(default: in-use)",
+    )
+    group.add_argument(
         "--on-exhausted", choices=sorted(ON_EXHAUSTED), help="then (default: answer)"
     )
     group.add_argument(
@@ -190,6 +203,7 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
 _SERVER_FLAGS: Final = (
     "engine", "model", "seats", "budget_max", "budget_min", "budget_default", "answer_max",
     "queue_max", "on_exhausted", "tier", "slo_ttfa_seconds", "nudge",
+    "native_budget_check",
 )  # fmt: skip
 
 
@@ -242,6 +256,9 @@ def _config(
     for flag, value in limits.items():
         if value is not None and most is not None and value > most:
             parser.error(f"{flag} {value} is more than --budget-max {most}: lower it")
+    check = CHECKS[given.native_budget_check or "in-use"]
+    if check == BEFORE_USE and not DIALECTS[engine].has_native_budget:
+        parser.error(f"--native-budget-check: {engine} has no native budget: remove it")
     if given.nudge is not None and not least:
         parser.error("--nudge is said behind thoughts below --budget-min N: give that too")
     if len({tier.name for tier in tiers}) < len(tiers):
@@ -259,6 +276,7 @@ def _config(
         tiers=tuple(tiers),
         on_exhausted=ON_EXHAUSTED[given.on_exhausted or "answer"],
         nudge=given.nudge or NUDGE,
+        native_budget_check=check,
         answer_max_tokens=given.answer_max,
         slos=_slos(given.slo_ttfa_seconds),
         **more,

@@ -11,21 +11,24 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from thinkscale.engines import DIALECTS
 from thinkscale.engines.vllm_metrics import EngineLoad
 from thinkscale.gateway.brownout import ArrivalRate, BrownoutControl
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.ledger import Ledger
 from thinkscale.gateway.prompt_size import PromptSize, PromptSizes
+from thinkscale.gateway.proofs import Finding, Proofs
 from thinkscale.gateway.routing import Assignment, Replica, Router
 from thinkscale.gateway.sequence import Sequence
 from thinkscale.gateway.tally import Tally
-from thinkscale.gateway.verify import RETRY_SECONDS, NativeTrust
+from thinkscale.gateway.verify import RETRY_SECONDS, NativeTrust, Violation
 from thinkscale.model.admission import Ceiling
 from thinkscale.model.brownout import Pressure
 from thinkscale.model.directive import Directive
-from thinkscale.model.gateway_config import GatewayConfig
+from thinkscale.model.gateway_config import BEFORE_USE, GatewayConfig
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,11 @@ class Gateway:
         self.draining = False
         self.leaving = False
         self.trust = NativeTrust(native_retry_seconds)
+        self.proofs = Proofs()
+        self.unproven = asyncio.Event()
+        """Set when other replicas have to prove themselves than before."""
+        self._told: tuple[Replica, ...] = ()
+        """The fleet as the source tells it."""
         self.hurry = asyncio.Event()
         """Set when depth jumps: the engines are scraped soon."""
         self.started = clock()
@@ -100,7 +108,7 @@ class Gateway:
         self.ledger.answer_limit = config.answer_max_tokens
         self.router.queue_max = config.queue_max_requests
         self._bound()
-        self.touch()
+        self._admit()
 
     def direct(self, directive: Directive) -> None:
         """A new directive."""
@@ -125,6 +133,37 @@ class Gateway:
     def locate(self, replicas: Iterable[Replica]) -> None:
         """The fleet as the source sees it now."""
         self.located = True
+        self._told = tuple(replicas)
+        self._admit()
+
+    def proven(self, name: str, number: int, finding: Finding, cause: Violation | None) -> None:
+        """A replica's canary is over; `cause`: how its native budget was broken."""
+        if number != self.proofs.waiting.get(name):
+            return
+        self.ledger.budget.canaries[finding] += 1
+        if cause is not None:
+            self.ledger.budget.violations[cause] += 1
+        match finding:
+            case Finding.ABSENT:
+                self.trust.refused(name)
+            case Finding.BROKEN | Finding.UNPROVEN:
+                self.trust.broke(name, cause, self.clock())
+        if finding is not Finding.HELD:
+            logger.warning("Holds the budgets itself: canary=%s replica=%s", finding, name)
+        self.proofs.done(name, number)
+        self._admit()
+
+    def _admit(self) -> None:
+        """The fleet, with those not ready that have yet to prove their native budget."""
+        config = self.config
+        if config is not None:
+            check = config.native_budget_check == BEFORE_USE
+            asked = check and DIALECTS[config.engine].has_native_budget
+            self.proofs.look([each.name for each in self._told if each.ready], asked=asked)
+        waiting = self.proofs.waiting
+        replicas = [replace(r, ready=r.ready and r.name not in waiting) for r in self._told]
+        if waiting:
+            self.unproven.set()
         if self.router.locate(replicas, self.clock()):
             self.ledger.changes += 1
         self._fleet = frozenset(n for n, r in self.router.replicas.items() if r.ready)

@@ -13,6 +13,7 @@ from typing import Final
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.histogram import Bins
 from thinkscale.gateway.lifetable import LifeTable
+from thinkscale.gateway.proofs import Finding
 from thinkscale.gateway.slo import Outcome, answer_pace, is_late, score
 from thinkscale.gateway.verify import Violation
 from thinkscale.model.ages import BINS, bin_of
@@ -37,6 +38,8 @@ class BudgetCounts:
     withheld_tokens: int = 0
     withheld_millipoints: int = 0
     extended: int = 0
+    canaries: dict[Finding, int] = field(default_factory=lambda: dict.fromkeys(Finding, 0))
+    """By what they showed."""
 
 
 @dataclass(slots=True)

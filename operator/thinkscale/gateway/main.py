@@ -21,6 +21,7 @@ from aiohttp import web
 from thinkscale.errors import ThinkscaleError
 from thinkscale.gateway.admin import Admin
 from thinkscale.gateway.api import Api
+from thinkscale.gateway.canary import prove_replicas
 from thinkscale.gateway.flags import Options, parse
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.scrape import scrape_engines
@@ -79,6 +80,7 @@ def _works(
         "source": lambda: options.source.run(gateway),
         "watch": api.watch,
         "scrape": lambda: scrape_engines(gateway, upstream),
+        "canaries": lambda: prove_replicas(gateway, upstream),
     }
     if options.keys is not None:
         works["keys"] = options.keys.watch

@@ -173,6 +173,17 @@ class _Books:
             "Replicas whose thinking budgets the gateway holds alone, since they broke one.",
             len(self._gateway.trust.doubted),
         )
+        yield self._counters(
+            "canaries",
+            "Replicas whose native budget was tried before their first request, by the result.",
+            "result",
+            {result.value: count for result, count in counts.canaries.items()},
+        )
+        yield self._gauge(
+            "replicas_unproven",
+            "Replicas that are ready and get no request before their native budget was tried.",
+            len(self._gateway.proofs.waiting),
+        )
         withheld = CounterMetricFamily(
             PREFIX + "withheld_thinking_tokens",
             "What the declared budgets would still have allowed to thoughts cut by load.",

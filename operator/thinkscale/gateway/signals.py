@@ -71,6 +71,7 @@ def _replica(gateway: Gateway, name: str, flights: list[Flight], now: float) -> 
         ready=replica is not None and replica.ready,
         cordoned=name in gateway.router.cordoned,
         phases=gateway.ledger.phases(flights),
+        budget_doubted=name in gateway.trust.doubted,
         context_tokens=holding.context_tokens if holding else 0,
         remaining_tokens=max(0, round(gateway.ledger.work(name, now))),
         engine=None if scraped is None else _engine(*scraped, now),

@@ -54,7 +54,7 @@ def violation_of(excess: int, *, closed: bool) -> Violation | None:
 
 @dataclass(slots=True)
 class _Doubt:
-    cause: Violation
+    cause: Violation | None
     until: float
     seconds: float
     is_tried: bool = False
@@ -104,8 +104,9 @@ class NativeTrust:
         """The engine was started without native budgets."""
         self._absent.add(replica)
 
-    def broke(self, replica: str, cause: Violation, now: float) -> None:
-        """A native budget did not hold. Requests that were under way at the first offence tell
+    def broke(self, replica: str, cause: Violation | None, now: float) -> None:
+        """A native budget did not hold; `cause` None: it was to be shown that it does, and could
+        not be. Requests that were under way at the first offence tell
         nothing new.
         """
         doubt = self._doubts.get(replica)

@@ -15,6 +15,8 @@ NUDGE: Final = "\nWait,"
 something else (this is s1's word).
 """
 
+BEFORE_USE: Final = "BeforeUse"
+
 
 class SloConfig(Wire):
     """One SLO, as the gateway scores it. The limit is `threshold + per_token * tokens`, see
@@ -60,6 +62,10 @@ class GatewayConfig(Wire):
     """Answer: close the thinking, the answer still comes. Stop: end with finish_reason `length`."""
     nudge: str = NUDGE
     """What is put behind a thought that ended below its minimum."""
+    native_budget_check: str = "InUse"
+    """InUse: clients' requests show whether native budgets hold. `BEFORE_USE`: a replica proves it
+    before it gets its first request.
+    """
     answer_max_tokens: int | None = None
     queue_max_requests: int = 1000
     slos: tuple[SloConfig, ...] = ()

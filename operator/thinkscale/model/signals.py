@@ -140,6 +140,8 @@ class ReplicaSignals(Wire):
 
     ready: bool
     cordoned: bool
+    budget_doubted: bool = False
+    """Its native budget did not hold, or could not be shown to: the gateway holds its budgets."""
     phases: PhaseCounts = PhaseCounts()
     """Of this gateway's requests that were dispatched to the replica; `queued` = sent, no token
     yet.

@@ -91,6 +91,7 @@ def gateway_config_of(service: ReasoningService) -> GatewayConfig:
         default_tier=spec.thinking.default_tier,
         on_exhausted=budget.on_exhausted.value if budget else "Answer",
         nudge=spec.thinking.nudge or NUDGE,
+        native_budget_check=spec.thinking.native_budget_check.value,
         answer_max_tokens=spec.answer.max_tokens if spec.answer else None,
         queue_max_requests=spec.gateway.queue.max_requests,
         slos=tuple(

@@ -100,3 +100,4 @@ def _replica(views: Sequence[ReplicaSignals]) -> ReplicaSignals:
 def _freshest(engines: Iterable[EngineSignals | None]) -> EngineSignals | None:
     known = [engine for engine in engines if engine is not None]
     return min(known, key=lambda engine: engine.age_seconds, default=None)
+        budget_doubted=any(view.budget_doubted for view in views),

@@ -91,6 +91,7 @@ class Front:
     """A gateway, and a client of it."""
 
     gateway: Gateway
+    upstream: Upstream
     url: str
     session: aiohttp.ClientSession
 
@@ -114,7 +115,7 @@ async def front_of(
     gateway.locate([Replica(name=name, url=engine.url, ready=True) for name in names])
     try:
         async with served(api.application()) as url, aiohttp.ClientSession() as session:
-            yield Front(gateway, url, session)
+            yield Front(gateway, upstream, url, session)
     finally:
         await upstream.close()
 
