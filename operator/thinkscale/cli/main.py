@@ -14,6 +14,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "gateway": ("thinkscale.gateway.main", "run the gateway of one ReasoningService"),
     "emulator": ("thinkscale.emulator.main", "run a model server without a GPU (vLLM's dialect)"),
     "crd": ("thinkscale.api.crd", "print the CustomResourceDefinition"),
+    "explain": ("thinkscale.cli.explain", "tell what the operator does with a service, and why"),
     "simulate": ("thinkscale.cli.simulate", "run a policy on a scenario or trace, in virtual time"),
     "compare": ("thinkscale.cli.compare", "compare policies over scenarios and seeds"),
     "profile": ("thinkscale.cli.profile", "fit lengths and latencies of a trace or live gateway"),

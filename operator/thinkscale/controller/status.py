@@ -18,6 +18,7 @@ from thinkscale.api.status import (
     QualityDebt,
     ReasoningServiceStatus,
     SloStatus,
+    TierStatus,
 )
 from thinkscale.api.v1alpha1 import ReasoningService
 from thinkscale.controller.debt import Owed
@@ -27,6 +28,8 @@ from thinkscale.model.decision import Blocked, Decision, LimitedBy, Reason
 from thinkscale.model.intent import Intent, Mode
 from thinkscale.model.observation import FleetView, MergedSignals, Observation, ReplicaState
 from thinkscale.model.reading import Absent, Failed, Value
+from thinkscale.scaling import tier_standing
+from thinkscale.scaling.tier_standing import Standing
 
 MOVING: Final = (
     "thinking_depth",
@@ -34,12 +37,13 @@ MOVING: Final = (
     "lead_time_seconds",
     "first_answer_p95_milliseconds",
     "effective_max_tokens",
+    "tiers",
     "quality_debt",
     "slos",
 )
 """Fields that move all the time, and are worth a write only when they have moved far."""
 
-COUNTED: Final = tuple(name for name in MOVING if name not in ("slos", "quality_debt"))
+COUNTED: Final = tuple(name for name in MOVING if name not in ("slos", "tiers", "quality_debt"))
 
 Verdict = tuple[bool | None, str, str]
 """Status (None: Unknown), reason, message."""
@@ -73,6 +77,11 @@ class Seen:
         reading = self.observation.signals
         return reading.value if isinstance(reading, Value) else None
 
+    def standings(self) -> tuple[Standing, ...]:
+        """The tiers that tell their quality, first the one that load lowers first."""
+        told = self.signals.budget.tier_max_tokens if self.signals else {}
+        return tier_standing.standings(self.intent, self.decision.directive.brownout, told)
+
     def count(self, state: ReplicaState) -> int:
         """Replicas in this state."""
         return sum(replica.state is state for replica in self.fleet.replicas)
@@ -96,6 +105,11 @@ def status_of(seen: Seen, before: ReasoningServiceStatus, now: datetime) -> Reas
         ),
         gpus=len(seen.fleet.replicas) * seen.intent.gpus_per_replica,
         effective_max_tokens=_effective_max_tokens(seen),
+        tiers=tuple(
+            TierStatus(name=one.name, effective_max_tokens=one.budget_tokens)
+            for one in seen.standings()
+        ),
+        native_budgets_doubted=doubted(signals),
         thinking_depth=None if signals is None else signals.phases.depth,
         backlog_seconds=_rounded(numbers.get("backlog_seconds")),
         lead_time_seconds=_rounded(numbers.get("lead_time_seconds")),
@@ -105,11 +119,6 @@ def status_of(seen: Seen, before: ReasoningServiceStatus, now: datetime) -> Reas
             for name, share in sorted(seen.decision.attained.items())
         ),
         quality_debt=_quality_debt(seen),
-        tiers=tuple(
-            TierStatus(name=one.name, effective_max_tokens=one.budget_tokens)
-            for one in seen.standings()
-        ),
-        native_budgets_doubted=doubted(signals),
         last_decision=seen.scaled or before.last_decision,
         conditions=_conditions(seen, before.conditions, now),
     )
@@ -139,6 +148,8 @@ def has_moved(before: ReasoningServiceStatus, after: ReasoningServiceStatus) -> 
     if before.slos != after.slos:
         return True
     pairs = [(getattr(before, name), getattr(after, name)) for name in COUNTED]
+    tiers = [{t.name: t.effective_max_tokens for t in each.tiers} for each in (before, after)]
+    pairs += [(tiers[0].get(name), tiers[1].get(name)) for name in {**tiers[0], **tiers[1]}]
     pairs += [
         (getattr(before.quality_debt, name, None), getattr(after.quality_debt, name, None))
         for name in QualityDebt.model_fields
@@ -168,6 +179,12 @@ def _effective_max_tokens(seen: Seen) -> int | None:
     return seen.intent.budget.max_tokens if told is None else told
 
 
+def doubted(signals: MergedSignals | None) -> int | None:
+    """Replicas whose native thinking budget is not relied on; None: there are none."""
+    replicas = signals.replicas.values() if signals else ()
+    return sum(replica.budget_doubted for replica in replicas) or None
+
+
 def _quality_debt(seen: Seen) -> QualityDebt | None:
     """None where load may cut nobody and has cut nobody."""
     owed, budget = seen.owed, seen.intent.budget
@@ -179,12 +196,6 @@ def _quality_debt(seen: Seen) -> QualityDebt | None:
         tokens_withheld=_rounded(owed.withheld_tokens) or 0,
         points_withheld=_rounded(owed.points) if seen.intent.tiers or owed.points else None,
     )
-def doubted(signals: MergedSignals | None) -> int | None:
-    """Replicas whose native thinking budget is not relied on; None: there are none."""
-    replicas = signals.replicas.values() if signals else ()
-    return sum(replica.budget_doubted for replica in replicas) or None
-
-
 
 
 def _conditions(seen: Seen, before: Sequence[Condition], now: datetime) -> tuple[Condition, ...]:
@@ -282,10 +293,14 @@ def _budget_reduced(seen: Seen) -> Verdict:
     declared, effective = seen.intent.budget.max_tokens, _effective_max_tokens(seen)
     if declared is None or effective is None:
         return False, ConditionReason.NO_BUDGET, "No thinking budget is declared."
-    owed = _owed_in_words(seen)
+    tiers, owed = seen.standings(), _owed_in_words(seen)
     if effective < declared:
-        message = f"{effective} of {declared} thinking tokens while load is high.{owed}"
-        return True, ConditionReason.BROWN_OUT, message
+        message = f"{effective} of {declared} thinking tokens while load is high."
+        if tiers:
+            message += f" By tier: {tier_standing.budgets_in_words(tiers)}."
+        if why := tier_standing.why_first(tiers, seen.intent.gpus_per_replica):
+            message += f" {why}"
+        return True, ConditionReason.BROWN_OUT, message + owed
     return False, ConditionReason.DECLARED, f"{declared} thinking tokens.{owed}"
 
 

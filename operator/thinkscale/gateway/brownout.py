@@ -7,7 +7,7 @@ operator that is gone must not leave it on. Sans-I/O; instants are the caller's.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -60,6 +60,11 @@ class BrownoutControl:
     def effective_tokens(self) -> int | None:
         """Thoughts of this age are closed; None: nobody's is."""
         return self._state.effective_tokens
+
+    @property
+    def tokens_by_tier(self) -> Mapping[str, int]:
+        """The same where a tier has a budget of its own; empty while nobody's thought is closed."""
+        return self._state.tokens_by_tier
 
     def direct(self, rule: BrownoutRule | None, gateways: int) -> None:
         """A directive arrived: what it allows counts from now on."""

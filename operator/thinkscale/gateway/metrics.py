@@ -206,6 +206,14 @@ class _Books:
             yield self._gauge(
                 "effective_max_thinking_tokens", "Age at which thoughts are closed now.", limit
             )
+        tiers = GaugeMetricFamily(
+            PREFIX + "tier_max_thinking_tokens",
+            "The same by tier that tells its quality, while load lowers any.",
+            labels=["service", "tier"],
+        )
+        for tier, tokens in self._gateway.brownout.tokens_by_tier.items():
+            tiers.add_metric([self._service, tier], tokens)
+        yield tiers
 
     def _fleet(self) -> Iterator[Metric]:
         gateway = self._gateway

@@ -43,6 +43,7 @@ def _budget(gateway: Gateway) -> BudgetSignals:
     counts = gateway.ledger.budget
     return BudgetSignals(
         effective_max_tokens=gateway.effective_max_tokens(),
+        tier_max_tokens=dict(gateway.brownout.tokens_by_tier),
         applied=counts.applied,
         cut=counts.cut,
         cut_by_load=counts.cut_by_load,
@@ -70,8 +71,8 @@ def _replica(gateway: Gateway, name: str, flights: list[Flight], now: float) -> 
     return ReplicaSignals(
         ready=replica is not None and replica.ready,
         cordoned=name in gateway.router.cordoned,
-        phases=gateway.ledger.phases(flights),
         budget_doubted=name in gateway.trust.doubted,
+        phases=gateway.ledger.phases(flights),
         context_tokens=holding.context_tokens if holding else 0,
         remaining_tokens=max(0, round(gateway.ledger.work(name, now))),
         engine=None if scraped is None else _engine(*scraped, now),

@@ -156,10 +156,12 @@ class ReplicaSignals(Wire):
 
 
 class BudgetSignals(Wire):
-    """What budget forcing did; cumulative but for the first."""
+    """What budget forcing did; cumulative but for the first two."""
 
     effective_max_tokens: Count | None = None
     """In force now; None: no budget is declared."""
+    tier_max_tokens: dict[str, Count] = {}
+    """The same for tiers that tell their quality; empty while load lowers none."""
     applied: Count = 0
     """Requests dispatched with a budget."""
     cut: Count = 0

@@ -6,6 +6,7 @@ minima repair and break, what it costs to serve, and what the data cannot tell.
 
 from collections.abc import Sequence
 
+from thinkscale.quality import tiers
 from thinkscale.quality.analysis import Case
 from thinkscale.quality.levels import Level
 from thinkscale.quality.plateau import Standing, Verdict
@@ -29,7 +30,24 @@ def markdown(result: Result, pictures: Sequence[str]) -> str:
         lines += _case_lines(case, result)
     if result.trade is not None:
         lines += _trade_lines(result.trade)
+    if not result.unfinished and tiers.recommends(result.cases):
+        lines += _apply_lines()
     return "\n".join([*lines, *_method_lines(result)]) + "\n"
+
+
+def _apply_lines() -> list[str]:
+    return [
+        "## Apply it",
+        "",
+        "`tiers.yaml` is the recommendation as a patch, with the scores that load goes by:",
+        "",
+        "```sh",
+        tiers.COMMAND,
+        "```",
+        "",
+        "It replaces the tiers that the ReasoningService has.",
+        "",
+    ]
 
 
 def _case_lines(case: Case, result: Result) -> list[str]:

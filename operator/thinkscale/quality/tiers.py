@@ -16,16 +16,18 @@ import yaml
 from thinkscale.quality.analysis import Case
 
 LONGEST_NAME: Final = 63
-HEAD: Final = """\
+COMMAND: Final = "kubectl patch rsvc NAME --type merge --patch-file tiers.yaml"
+"""How the patch is applied, from the directory that it is in."""
+HEAD: Final = f"""\
 # Made by `thinkscale sweep`; look at report.md before you apply it:
-#   kubectl patch rsvc NAME --type merge --patch-file tiers.yaml
-# Clients choose a tier by its name: {"reasoning_effort": "TIER"}. The tiers there are replaced.
+#   {COMMAND}
+# Clients choose a tier by its name: {{"reasoning_effort": "TIER"}}. The tiers there are replaced.
 """
 
 
 def patch(cases: Sequence[Case]) -> str:
     """YAML. With several use cases the one of all rows together is left out."""
-    own = list(cases[1:]) if len(cases) > 1 else list(cases)
+    own = _own(cases)
     comments, tiers, names = [HEAD], list[dict[str, Any]](), set[str]()
     for case in own:
         name = _unique(label(case.name), names)
@@ -33,6 +35,15 @@ def patch(cases: Sequence[Case]) -> str:
         tiers += [{"name": name, **budget} for budget in _budgets(case)]
     body = yaml.safe_dump({"spec": {"thinking": {"tiers": tiers}}}, sort_keys=False)
     return "".join(comments) + (body if tiers else "# No tier can be recommended yet.\n{}\n")
+
+
+def recommends(cases: Sequence[Case]) -> bool:
+    """Whether the patch has a tier."""
+    return any(_budgets(case) for case in _own(cases))
+
+
+def _own(cases: Sequence[Case]) -> list[Case]:
+    return list(cases[1:]) if len(cases) > 1 else list(cases)
 
 
 def _budgets(case: Case) -> list[dict[str, Any]]:

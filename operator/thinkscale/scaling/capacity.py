@@ -126,7 +126,7 @@ def design(
         )
     within = outputs.bound if within_tokens is None else within_tokens
     mean = max(1.0, outputs.mean_within(within))
-    context = prompt_tokens + outputs.square_within(within) / (2 * mean)
+    context = max(1.0, prompt_tokens + outputs.square_within(within) / (2 * mean))
     step = bounds.step_time
     batch = float(bounds.seats)
     if bounds.kv_tokens is not None:

@@ -42,7 +42,7 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Menu:
+class Menu:
     """A tier's budgets, rising, with what a request takes and scores under each."""
 
     weight: float
@@ -99,7 +99,8 @@ def render(
     if not intent.tiers or not carried:
         return ()
     menus = [
-        _menu(carried, tier, _weight(tier, intent, arrivals), floor_tokens) for tier in intent.tiers
+        menu_of(carried, tier, _weight(tier, intent, arrivals), floor_tokens)
+        for tier in intent.tiers
     ]
     pieces = _pieces(menus)
     columns = [_budgets(menus, pieces, point.budget_tokens) for point in carried]
@@ -125,13 +126,14 @@ def _weight(tier: Tier, intent: Intent, arrivals: Mapping[str, float]) -> float:
     return share if share >= LEAST_WEIGHT else 0.0
 
 
-def _menu(carried: Sequence[Carried], tier: Tier, weight: float, floor_tokens: int) -> _Menu:
+def menu_of(carried: Sequence[Carried], tier: Tier, weight: float, floor_tokens: int) -> Menu:
+    """What load may choose from: the tier's budgets from its floor to its maximum."""
     ages = [point.budget_tokens for point in carried]
     table = [point.replica_seconds for point in carried]
     most = min(tier.max_tokens, ages[-1])
     least = min(most, max(tier.floor_tokens, floor_tokens))
     budgets = (*([least] if least < most else []), *(a for a in ages if least < a < most), most)
-    return _Menu(
+    return Menu(
         weight=weight,
         budgets=budgets,
         seconds=tuple(place_of(budget, ages).value(table) for budget in budgets),
@@ -139,18 +141,18 @@ def _menu(carried: Sequence[Carried], tier: Tier, weight: float, floor_tokens: i
     )
 
 
-def _pieces(menus: Sequence[_Menu]) -> list[_Piece]:
+def _pieces(menus: Sequence[Menu]) -> list[_Piece]:
     """Of all menus, the cheapest first."""
     pieces = []
     for k, menu in enumerate(menus):
-        hull = _hull(menu)
+        hull = hull_of(menu)
         for (seconds, score), (fewer, lower) in pairwise(hull):
             saved = seconds - fewer
             pieces.append(_Piece(tier=k, price=(score - lower) / saved, seconds=saved))
     return sorted(pieces, key=lambda piece: piece.price)
 
 
-def _hull(menu: _Menu) -> list[tuple[float, float]]:
+def hull_of(menu: Menu) -> list[tuple[float, float]]:
     """Seconds and scores from the maximum down, without what is dearer than a mixture of others."""
     hull: list[tuple[float, float]] = []
     for seconds, score in zip(reversed(menu.seconds), reversed(menu.scores), strict=True):
@@ -169,7 +171,7 @@ def _dearer(
     return (one[1] - middle[1]) * (one[0] - last[0]) >= (one[1] - last[1]) * (one[0] - middle[0])
 
 
-def _budgets(menus: Sequence[_Menu], pieces: Sequence[_Piece], common_tokens: int) -> list[int]:
+def _budgets(menus: Sequence[Menu], pieces: Sequence[_Piece], common_tokens: int) -> list[int]:
     """Each tier's budget where the others have the common one."""
     left = [menu.seconds[-1] for menu in menus]
     saving = sum(m.weight * (m.seconds[-1] - m.seconds_at(common_tokens)) for m in menus)
@@ -190,18 +192,18 @@ def _budgets(menus: Sequence[_Menu], pieces: Sequence[_Piece], common_tokens: in
     ]
 
 
-def _loss(menu: _Menu, tier: Tier, age_tokens: int) -> float:
+def _loss(menu: Menu, tier: Tier, age_tokens: int) -> float:
     """Points that a request of the tier loses if all are closed at this age."""
     return max(0.0, menu.scores[-1] - score_percent(tier, age_tokens))
 
 
-def _lost(menu: _Menu, tier: Tier, age_tokens: int, thinking: Survival) -> float:
+def _lost(menu: Menu, tier: Tier, age_tokens: int, thinking: Survival) -> float:
     """The same by those alone that get so far: what one cut costs."""
     share = max(LEAST_SHARE, thinking.longer_than(age_tokens))
     return _three_digits(min(MOST_POINTS, _loss(menu, tier, age_tokens) / share))
 
 
-def _price(menu: _Menu, tier: Tier, point: Carried) -> float:
+def _price(menu: Menu, tier: Tier, point: Carried) -> float:
     """Shares of thoughts that get so far cancel out: lost by all for each second saved on all."""
     most = menu.seconds[-1]
     saved = max(LEAST_SAVED * most, most - point.replica_seconds)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from thinkscale.model.ages import BINS
 from thinkscale.model.observation import MergedSignals
 from thinkscale.model.signals import (
+    BudgetSignals,
     EngineSignals,
     GatewaySignals,
     PhaseCounts,
@@ -29,9 +30,6 @@ def merge(present: Sequence[GatewaySignals], carried: Totals) -> MergedSignals:
         ages = add_bins(ages, gateway.thinking_ages)
         output_ages = add_bins(output_ages, gateway.output_ages)
     fastest = [g.fastest_token_seconds for g in present if g.fastest_token_seconds is not None]
-    budgets = [
-        g.budget.effective_max_tokens for g in present if g.budget.effective_max_tokens is not None
-    ]
     return MergedSignals(
         phases=add_phases(gateway.phases for gateway in present),
         held=sum(gateway.held for gateway in present),
@@ -46,9 +44,7 @@ def merge(present: Sequence[GatewaySignals], carried: Totals) -> MergedSignals:
         ttft_seconds=totals.ttft_seconds,
         fastest_token_seconds=min(fastest, default=None),
         replicas=_replicas(present),
-        budget=totals.budget.model_copy(
-            update={"effective_max_tokens": min(budgets, default=None)}
-        ),
+        budget=_budget(present, totals),
         tier_arrivals=totals.tier_arrivals,
     )
 
@@ -60,6 +56,20 @@ def add_phases(phases: Iterable[PhaseCounts]) -> PhaseCounts:
         queued=sum(p.queued for p in every),
         thinking=sum(p.thinking for p in every),
         answering=sum(p.answering for p in every),
+    )
+
+
+def _budget(present: Sequence[GatewaySignals], totals: Totals) -> BudgetSignals:
+    """The counts, and the lowest budgets in force."""
+    told = [gateway.budget for gateway in present]
+    common = [b.effective_max_tokens for b in told if b.effective_max_tokens is not None]
+    names = sorted({name for budget in told for name in budget.tier_max_tokens})
+    tiers = {
+        name: min(b.tier_max_tokens[name] for b in told if name in b.tier_max_tokens)
+        for name in names
+    }
+    return totals.budget.model_copy(
+        update={"effective_max_tokens": min(common, default=None), "tier_max_tokens": tiers}
     )
 
 
@@ -90,6 +100,7 @@ def _replica(views: Sequence[ReplicaSignals]) -> ReplicaSignals:
     return ReplicaSignals(
         ready=any(view.ready for view in views),
         cordoned=all(view.cordoned for view in views),
+        budget_doubted=any(view.budget_doubted for view in views),
         phases=add_phases(view.phases for view in views),
         context_tokens=sum(view.context_tokens for view in views),
         remaining_tokens=sum(view.remaining_tokens for view in views),
@@ -100,4 +111,3 @@ def _replica(views: Sequence[ReplicaSignals]) -> ReplicaSignals:
 def _freshest(engines: Iterable[EngineSignals | None]) -> EngineSignals | None:
     known = [engine for engine in engines if engine is not None]
     return min(known, key=lambda engine: engine.age_seconds, default=None)
-        budget_doubted=any(view.budget_doubted for view in views),

@@ -30,7 +30,7 @@ class Totals:
     slos: Mapping[str, SloCounts] = field(default_factory=dict)
     """`overdue` is a state, not a total: it is 0 here."""
     budget: BudgetSignals = field(default_factory=BudgetSignals)
-    """`effective_max_tokens` is a state, not a total: it is None here."""
+    """Budgets in force are a state, not a total: there are none here."""
     tier_arrivals: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Totals") -> "Totals":
@@ -55,7 +55,9 @@ def totals_of(signals: GatewaySignals) -> Totals:
         ttfa_seconds=signals.ttfa_seconds,
         ttft_seconds=signals.ttft_seconds,
         slos={name: SloCounts(good=slo.good, bad=slo.bad) for name, slo in signals.slos.items()},
-        budget=signals.budget.model_copy(update={"effective_max_tokens": None}),
+        budget=signals.budget.model_copy(
+            update={"effective_max_tokens": None, "tier_max_tokens": {}}
+        ),
         tier_arrivals=signals.tier_arrivals,
     )
 

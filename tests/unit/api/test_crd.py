@@ -102,6 +102,7 @@ def test_lists_that_people_patch_are_merged_by_key() -> None:
         f"{pod}.imagePullSecrets": ["name"],
         f"{pod}.topologySpreadConstraints": ["topologyKey", "whenUnsatisfiable"],
         f"{pod}.volumes": ["name"],
+        "status.tiers": ["name"],
         "status.slos": ["name"],
         "status.conditions": ["type"],
         "pool.members": ["namespace", "name"],

@@ -63,6 +63,12 @@ def test_a_budget_shortens_the_context_and_makes_room():
     assert cut.replica_seconds < 0.6 * free.replica_seconds
 
 
+def test_a_request_of_nothing_at_all_still_takes_a_token_of_the_cache():
+    nothing = design(PLAIN, memoryless(3000), 0.0, None, within_tokens=0)
+    assert nothing.context_tokens == 1
+    assert nothing.batch == 128
+
+
 def test_without_a_step_time_what_a_token_took_lately_stands_in():
     bounds = dataclasses.replace(PLAIN, step_time=None)
     point = design(bounds, exactly(2000), 1000.0, 0.03)

@@ -74,6 +74,7 @@ GATEWAYS = st.builds(
     budget=st.builds(
         BudgetSignals,
         effective_max_tokens=st.none() | COUNT,
+        tier_max_tokens=st.dictionaries(st.sampled_from(["quick", "deep"]), COUNT),
         applied=COUNT,
         cut=COUNT,
         cut_by_load=COUNT,
@@ -120,6 +121,18 @@ def test_every_count_is_the_sum(gateways: list[GatewaySignals]) -> None:
     assert sum(r.remaining_tokens for r in merged.replicas.values()) == work
     context = sum(r.context_tokens for g in gateways for r in g.replicas.values())
     assert sum(r.context_tokens for r in merged.replicas.values()) == context
+
+
+@given(st.lists(GATEWAYS, min_size=1, max_size=4))
+def test_of_several_budgets_in_force_the_lowest_is_told(gateways: list[GatewaySignals]) -> None:
+    merged = merge(gateways, Totals()).budget
+    told = [b for g in gateways if (b := g.budget.effective_max_tokens) is not None]
+    assert merged.effective_max_tokens == min(told, default=None)
+    for tier in ("quick", "deep"):
+        low = [g.budget.tier_max_tokens[tier] for g in gateways if tier in g.budget.tier_max_tokens]
+        assert merged.tier_max_tokens.get(tier) == min(low, default=None)
+    gone = merge([], totals_of(gateways[0])).budget
+    assert (gone.effective_max_tokens, gone.tier_max_tokens) == (None, {})
 
 
 @given(GATEWAYS, GATEWAYS)
