@@ -1,7 +1,9 @@
 """The client's end of a request: one that reads a stream, and one that waits for the whole answer.
 
 Both are written the same bytes; the waiting one puts them together. A stream's headers go out when
-the engine has accepted the request and not before, so that its refusals keep their HTTP status.
+the engine has accepted the request, so that its refusals keep their HTTP status; or before, with a
+comment, when the request has waited here for seconds, so that nothing on the way takes the silence
+for death. What such headers could not say yet comes in a comment later.
 """
 
 from collections.abc import Mapping
@@ -35,6 +37,10 @@ class Client(Protocol):
         """
         ...
 
+    async def hold(self, headers: Mapping[str, str]) -> None:
+        """It still waits for a replica. `headers`: those that are known already."""
+        ...
+
     async def begin(self, headers: Mapping[str, str]) -> None:
         """The engine accepted it. May be called again by a second attempt."""
         ...
@@ -54,6 +60,8 @@ class StreamingClient:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._response: web.StreamResponse | None = None
+        self._owed = False
+        """Headers that were not known when they went out."""
 
     @property
     def began(self) -> bool:
@@ -63,9 +71,20 @@ class StreamingClient:
     def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """All one: the stream passes as it is."""
 
+    async def hold(self, headers: Mapping[str, str]) -> None:
+        """Send a comment, which readers of events skip."""
+        if self._response is None:
+            await self.begin(headers)
+            self._owed = True
+        await self.send(b": waiting for a model server\n\n")
+
     async def begin(self, headers: Mapping[str, str]) -> None:
-        """Send the headers."""
+        """Send the headers; if some are out, all of them as a comment."""
         if self._response is not None:
+            if self._owed:
+                self._owed = False
+                told = "".join(f": {name}: {value}\n" for name, value in headers.items())
+                await self.send(f"{told}\n".encode())
             return
         self._response = web.StreamResponse(
             headers={
@@ -112,6 +131,9 @@ class WaitingClient:
 
     def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """All one: the text passes as it is."""
+
+    async def hold(self, headers: Mapping[str, str]) -> None:
+        """Nothing may be sent before the status is known."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""

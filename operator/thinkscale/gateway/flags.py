@@ -77,6 +77,7 @@ def parse(argv: Sequence[str] | None) -> Options:
             connect=given.connect_timeout_seconds,
             first_token=given.first_token_timeout_seconds,
             idle=given.idle_timeout_seconds,
+            comment=given.held_comment_seconds,
         ),
         drain_delay_seconds=given.drain_delay_seconds,
         native_retry_seconds=given.native_budget_retry_seconds,
@@ -116,6 +117,7 @@ def command_line() -> argparse.ArgumentParser:
         ("connect-timeout", usual.connect, "search for a server that takes the connection"),
         ("idle-timeout", usual.idle, "silence within a stream that ends it"),
         ("first-token-timeout", usual.first_token, "silence before the first token that ends it"),
+        ("held-comment", usual.comment, "between comments in a stream that waits for a server"),
         (
             "native-budget-retry",
             RETRY_SECONDS,

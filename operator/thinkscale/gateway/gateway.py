@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -198,9 +198,17 @@ class Gateway:
         self.prompts.learn(size, tokens)
         self.ledger.prompt_told(flight, tokens)
 
-    async def place(self, flight: Flight, *, again: bool = False) -> Replica:
-        """A replica for a request, after as long as it takes. Raises `QueueFull`. `again`: it was
-        placed before, and its replica was away.
+    async def place(
+        self,
+        flight: Flight,
+        *,
+        again: bool = False,
+        beat: Callable[[], Awaitable[None]],
+        beat_seconds: float,
+    ) -> Replica:
+        """A replica for a request, after as long as it takes. Raises `QueueFull`, and what `beat`
+        does, which is called so often meanwhile. `again`: it was placed before, and its replica was
+        away.
         """
         ticket = Ticket(flight)
         if again:
@@ -214,12 +222,16 @@ class Gateway:
         self._assign()
         self.touch()
         try:
-            return await ticket.placed
-        except asyncio.CancelledError:
+            while not ticket.placed.done():
+                await asyncio.wait((ticket.placed,), timeout=beat_seconds)
+                if not ticket.placed.done():
+                    await beat()
+        except BaseException:
             self.router.withdraw(ticket)
-            if ticket.placed.done() and not ticket.placed.cancelled():
+            if not ticket.placed.cancel():
                 self.leave(flight, ticket.placed.result().name)
             raise
+        return ticket.placed.result()
 
     def leave(self, flight: Flight, replica: str) -> None:
         """A request left a replica: there may be room for a held one."""

@@ -25,9 +25,10 @@ from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.retry import Loss, Retry
 from thinkscale.gateway.routing import QueueFull, Replica
-from thinkscale.gateway.serving import Preparation, Serving, prepare
-from thinkscale.gateway.shape import error_body
+from thinkscale.gateway.serving import Preparation, Serving, headers_before, prepare
+from thinkscale.gateway.shape import error_body, error_event
 from thinkscale.gateway.slo import Outcome
+from thinkscale.gateway.sse import encode
 from thinkscale.gateway.stages import NativeRefused, Stages
 from thinkscale.gateway.turn import UNAVAILABLE
 from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
@@ -56,6 +57,7 @@ class Relay:
         """`headers`: the client's own that go on to the engine."""
         self.outcome = Outcome.FAILED
         self._retry = Retry(patience.connect)
+        self._comment_seconds = patience.comment
         self._serving = Serving(
             gateway=gateway,
             upstream=upstream,
@@ -122,7 +124,7 @@ class Relay:
         self.flight.limit = self._stages.budget.limit
 
     async def _attempts(self) -> web.StreamResponse:
-        replica = await self._gateway.place(self.flight)
+        replica = await self._place()
         while True:
             try:
                 try:
@@ -137,13 +139,22 @@ class Relay:
                     return await self._fail(self._why(error))
                 self._gateway.away(self.flight, replica.name, goes_on=self._retry.goes_on)
                 self._serving.booking.moved()
-                replica = await self._gateway.place(self.flight, again=True)
+                replica = await self._place(again=True)
                 continue
             except BaseException:
                 self._gateway.leave(self.flight, replica.name)
                 raise
             self._gateway.leave(self.flight, replica.name)
             return done
+
+    async def _place(self, *, again: bool = False) -> Replica:
+        return await self._gateway.place(
+            self.flight, again=again, beat=self._beat, beat_seconds=self._comment_seconds
+        )
+
+    async def _beat(self) -> None:
+        """A client that reads a stream is shown that its request still waits."""
+        await self._client.hold(headers_before(self._request))
 
     def _may_try_again(self, replica: Replica, error: Exception) -> bool:
         """Whether another replica may have it: from its beginning, or from what the client has."""
@@ -247,8 +258,8 @@ class Relay:
             return await self._client.finish()
         if not self._client.began:
             return refusal(message, "Bad Gateway", 502)
-        assert exchange is not None
-        await self._client.send(exchange.fail(error_body(message, "Bad Gateway", 502)))
+        error = error_body(message, "Bad Gateway", 502)
+        await self._client.send(exchange.fail(error) if exchange is not None else encode(error))
         return await self._client.finish()
 
     async def _refused(
@@ -263,10 +274,11 @@ class Relay:
                 raise Broken("the model server is ill", is_full=is_full)
             if not is_full:
                 self._gateway.failed(replica.name)
-        if self._client.began:
-            return await self._fail(f"the model server refused: {body.decode(errors='replace')}")
         ill = response.status >= 500 or response.status == 429
         self.outcome = Outcome.FAILED if ill else Outcome.REFUSED
+        if self._client.began:
+            await self._client.send(error_event(body, response.status))
+            return await self._client.finish()
         return web.Response(
             body=body,
             status=response.status,

@@ -50,12 +50,18 @@ class Preparation:
         self, request: ClientRequest, replica: Replica, resumes: int = 0
     ) -> dict[str, str]:
         """What the client is told about its request. `resumes`: replicas that went on with it."""
-        told = {**request.grant.headers(), **self.plan.headers()}
-        if request.stripped:
-            told["x-thinkscale-stripped"] = ", ".join(request.stripped)
+        told = {**headers_before(request), **self.plan.headers()}
         if resumes:
             told["x-thinkscale-resumed"] = str(resumes)
         return {**told, "x-thinkscale-replica": replica.name}
+
+
+def headers_before(request: ClientRequest) -> dict[str, str]:
+    """What a client can be told before a replica has its request."""
+    told = request.grant.headers()
+    if request.stripped:
+        told["x-thinkscale-stripped"] = ", ".join(request.stripped)
+    return told
 
 
 async def prepare(serving: Serving, replica: Replica) -> Preparation:

@@ -87,3 +87,15 @@ class ChunkShape:
 def error_body(message: str, kind: str, code: int, param: str | None = None) -> bytes:
     """An error in OpenAI's shape, as vLLM writes it."""
     return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def error_event(body: bytes, status: int) -> bytes:
+    """A refusal as the last event of a stream, whose HTTP status was told already. `body`: the
+    engine's, in OpenAI's shape or in none.
+    """
+    try:
+        error = orjson.loads(body)["error"]
+        told = error | {"code": error.get("code") or status}
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return encode(error_body(body.decode(errors="replace"), "", status))
+    return encode(orjson.dumps({"error": told}))

@@ -57,15 +57,23 @@ class EventsClient:
         """How the model writes its tags."""
         self._translator.expect(tags, opened=opened)
 
+    async def hold(self, headers: Mapping[str, str]) -> None:
+        """Send a comment."""
+        await self._inner.hold(headers)
+
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers, and that the response was created."""
         await self._inner.begin(headers)
+        await self._start()
+
+    async def _start(self) -> None:
         if not self._started:
             self._started = True
             await self._inner.send(_encode(self._translator.start()))
 
     async def send(self, data: bytes) -> None:
         """Translate and write through."""
+        await self._start()  # an error may come before any engine has accepted the request
         pieces = []
         for event in self._parser.feed(data):
             if event.data is None:
@@ -100,6 +108,9 @@ class ResponseClient:
     def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """How the model writes its tags."""
         self._translator.expect(tags, opened=opened)
+
+    async def hold(self, headers: Mapping[str, str]) -> None:
+        """Nothing may be sent before the status is known."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""
