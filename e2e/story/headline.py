@@ -46,9 +46,9 @@ from e2e.story.view import Moment, Progress, View
 NAMESPACE = "headline"
 READY_SECONDS = 120
 STOP_AFTER_SECONDS = 225
-PROBE_TOKENS = 3000
-"""How long the drain's requests think: 89 s at 29.5 ms a token, so that a minute and more is still
-to go when the scale-down begins.
+PROBE_TOKENS = 3700
+"""How long the drain's requests think: 109 s at 29.5 ms a token, so that a minute and more is still
+to go when the scale-down begins, some 20 to 40 s after they were sent.
 """
 PROBE_EARLIEST_SECOND, PROBE_LATEST_SECOND = 78.0, 108.0
 SETTLED_DEPTH = 4

@@ -2,8 +2,8 @@
 
 A long memory is quiet, and late after a jump; so whenever the last one to eight samples are not
 explained by what came before them, everything before is forgotten. The test is a likelihood ratio
-against the older rate, divided by the dispersion, which is learnt: clients that come in clumps are
-not a change.
+against the older rate, divided by the square of the dispersion, which is learnt: once because the
+variance is so much larger, once more because clumps have a heavier tail than their variance says.
 
 Samples are at least twelve seconds long however often the law ticks, and all of this is per elapsed
 second. The time constants are those of a fleet whose replicas take four minutes to start; they
@@ -28,13 +28,16 @@ FALL_SECONDS: Final = 1200.0
 RISE_SECONDS: Final = 600.0
 """A trend falls by at most the rate over the first in a second, and rises by that over the second.
 """
-THRESHOLD: Final = 25.0
+THRESHOLD: Final = 8.0
+"""Noise without clumps passes it some four times a day; forgetting costs little then."""
 JUMP_RATIO: Final = 1.15
 DISPERSION_SHARE: Final = 0.005
 MOST_SURPRISE: Final = 16.0
 """A sample counts for the dispersion as at most four sigma."""
 REFERENCE_SECONDS: Final = 20.0
-"""With less behind it, a rate is no reference to test against."""
+"""With less behind it, a rate is no reference to test against. The past of a quick fleet never
+counts for so much, so this shrinks with the half-life.
+"""
 HALF_AN_ARRIVAL: Final = 0.5
 """None at all in the reference is taken for this."""
 KNOWN_SECONDS: Final = 8.0
@@ -126,12 +129,13 @@ def forecast(known: Arrivals, ahead_seconds: float) -> float | None:
 
 
 def surprise(count: float, expected: float, dispersion: float) -> float:
-    """Log likelihood ratio of a count against the one expected, over the dispersion.
+    """Log likelihood ratio of a count against the one expected, over the squared dispersion.
 
-    225 instead of 45: 225·ln 5 - 180 = 182. 60 instead of 45: 17.3 - 15 = 2.3.
+    225 instead of 45: 225·ln 5 - 180 = 182, and 11.4 where the dispersion is 4. 60 instead of 45:
+    17.3 - 15 = 2.3.
     """
     ratio = count * math.log(count / expected) if count > 0 else 0.0
-    return (ratio - (count - expected)) / max(1.0, dispersion)
+    return (ratio - (count - expected)) / max(1.0, dispersion) ** 2
 
 
 def _closed(known: Arrivals, sample: Sample) -> Arrivals:
@@ -185,11 +189,12 @@ def _tested(known: Arrivals, at: float) -> Arrivals:
     best, surprising, before = 0, THRESHOLD, 0.0
     seconds, count = _discounted(known)
     recent_seconds = recent_count = 0.0
+    enough = REFERENCE_SECONDS * known.half_life_seconds / HALF_LIFE_SECONDS
     for k in range(1, min(KEPT, len(samples)) + 1):
         sample, weight = samples[-k], weights[-k]
         recent_seconds, recent_count = recent_seconds + sample[0], recent_count + sample[1]
         seconds, count = seconds - weight * sample[0], count - weight * sample[1]
-        if seconds < REFERENCE_SECONDS:
+        if seconds < enough:
             break
         reference = (count + HALF_AN_ARRIVAL) / seconds
         found = surprise(recent_count, reference * recent_seconds, known.dispersion)

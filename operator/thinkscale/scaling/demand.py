@@ -5,6 +5,7 @@ shrink must leave the smaller fleet enough now, halfway and at the horizon, with
 between the two is kept: that gap is the hysteresis.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -149,7 +150,7 @@ def _need(
         [rate or 0.0 for rate in rates],
         known.horizon_seconds,
         state.arrivals.dispersion,
-        arrivals.relative_variance(state.arrivals),
+        _relative_variance(state, known),
         _promise(intent),
     )
     if total == 0 and found.ahead.mean < NOBODY:
@@ -158,6 +159,13 @@ def _need(
     if expected != total:
         words += f", {expected} expected in {known.horizon_seconds:.0f} s,"
     return found, words
+
+
+def _relative_variance(state: State, known: Knowledge) -> float:
+    """Of the work that comes, by how many arrivals its rate is known and by how many ends the
+    lengths: a fleet that has just begun has seen few of either, and is told so.
+    """
+    return arrivals.relative_variance(state.arrivals) + known.outputs.relative_variance
 
 
 def _promise(intent: Intent) -> Promise | None:
@@ -214,9 +222,10 @@ def _wish_of_queue(
     """The larger of what drains the queue in time and of what the engines were seen to carry."""
     rate = known.arrivals_per_second or 0.0
     lead = known.lead_mean_seconds
+    # A fluid has no variance of its own: it is given the work that may come, one sigma high.
     fluid = backlog.Fluid(
         in_flight=signals.phases.in_flight,
-        arrivals_per_second=rate,
+        arrivals_per_second=rate * (1 + math.sqrt(_relative_variance(state, known))),
         point=known.point,
         serving=serving,
         at_once=len(supply.ready),

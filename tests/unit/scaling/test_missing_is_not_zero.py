@@ -88,7 +88,26 @@ def test_a_partial_sum_grows_the_fleet():
     assert decision.reason is Reason.OCCUPANCY
 
 
-def test_a_partial_sum_never_shrinks_and_renews_the_window():
+def test_one_lost_scrape_in_five_neither_ends_the_window_nor_begins_it_anew():
+    story = Story(make_intent(down_window=100.0))
+    story.tick(0, 4, make_signals(thinking=20))
+    for second in range(15, 105, 15):
+        lost = second % 75 == 0
+        decision = story.tick(second, 4, STALE if lost else make_signals())
+        assert decision.wanted == 4
+        assert decision.reason is Reason.SIGNALS_STALE or not lost
+    assert story.tick(105, 4, STALE).wanted == 4
+    assert story.tick(110, 4, make_signals()).wanted == 1
+
+
+def test_a_lost_scrape_does_not_hold_up_growth():
+    story = Story(make_intent(up_window=20.0))
+    story.tick(0, 1, make_signals(thinking=20))
+    story.tick(10, 1, STALE)
+    assert story.tick(21, 1, make_signals(thinking=20)).wanted > 1
+
+
+def test_a_partial_sum_never_shrinks_and_a_minute_of_them_renews_the_window():
     story = Story(make_intent(down_window=20.0))
     story.tick(0, 4, make_signals(thinking=20))
     for second in range(5, 100, 5):
