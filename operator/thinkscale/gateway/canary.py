@@ -18,6 +18,7 @@ import orjson
 from thinkscale.engines import DIALECTS
 from thinkscale.engines.dialect import Dialect, Route
 from thinkscale.gateway.budget import BudgetMachine
+from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.events import Broken, EventReader, whole
 from thinkscale.gateway.exchange import Exchange
 from thinkscale.gateway.gateway import Gateway
@@ -132,7 +133,7 @@ async def _try(
 
 
 async def _read(
-    response: aiohttp.ClientResponse, dialect: Dialect, exchange: Exchange, budget: BudgetMachine
+    response: EngineResponse, dialect: Dialect, exchange: Exchange, budget: BudgetMachine
 ) -> BudgetMachine | None:
     if response.status != 200:
         told = (await whole(response)).decode(errors="replace")

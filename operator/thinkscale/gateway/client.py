@@ -6,15 +6,20 @@ comment, when the request has waited here for seconds, so that nothing on the wa
 for death. What such headers could not say yet comes in a comment later.
 """
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from thinkscale.engines.dialect import Route, Tags
 from thinkscale.gateway.aggregate import Aggregator
 from thinkscale.gateway.shape import error_body
+
+BEHIND_BYTES: Final = 64 * 1024
+"""Written and not taken by the client: no more is read from the engine."""
 
 
 class ClientGone(Exception):
@@ -45,8 +50,16 @@ class Client(Protocol):
         """The engine accepted it. May be called again by a second attempt."""
         ...
 
+    def write(self, data: bytes) -> bool:
+        """Bytes of the stream; False: the client is behind, so wait until it has `drained`."""
+        ...
+
+    async def drained(self) -> None:
+        """The client has taken most of what was written."""
+        ...
+
     async def send(self, data: bytes) -> None:
-        """Bytes of the stream."""
+        """Write, and wait if the client is behind."""
         ...
 
     async def finish(self) -> web.StreamResponse:
@@ -60,6 +73,9 @@ class StreamingClient:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._response: web.StreamResponse | None = None
+        self._writer: AbstractStreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
+        self._framed = False
         self._owed = False
         """Headers that were not known when they went out."""
 
@@ -95,17 +111,36 @@ class StreamingClient:
             }
         )
         try:
-            await self._response.prepare(self._request)
+            self._writer = await self._response.prepare(self._request)
+            assert self._writer is not None
+            self._writer.send_headers()  # else they would wait for the first token
+        except ConnectionError as error:
+            raise ClientGone from error
+        self._transport = self._request.transport
+        self._framed = "Transfer-Encoding" in self._response.headers
+
+    def write(self, data: bytes) -> bool:
+        """Write through, in one chunk. NB: straight to the transport, behind aiohttp's back, whose
+        own `write` is a coroutine and costs more than all the rest of a token.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientGone
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._framed else data)
+        return transport.get_write_buffer_size() <= BEHIND_BYTES
+
+    async def drained(self) -> None:
+        """Wait for the transport."""
+        assert self._writer is not None
+        try:
+            await self._writer.drain()
         except ConnectionError as error:
             raise ClientGone from error
 
     async def send(self, data: bytes) -> None:
         """Write through."""
-        assert self._response is not None
-        try:
-            await self._response.write(data)
-        except ConnectionError as error:
-            raise ClientGone from error
+        if not self.write(data):
+            await self.drained()
 
     async def finish(self) -> web.StreamResponse:
         """End the body."""
@@ -139,9 +174,17 @@ class WaitingClient:
         """Remember the headers."""
         self._headers = headers
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """Put together."""
         self._whole.feed(data)
+        return True
+
+    async def drained(self) -> None:
+        """Nothing is written before the end."""
+
+    async def send(self, data: bytes) -> None:
+        """Put together."""
+        self.write(data)
 
     async def finish(self) -> web.StreamResponse:
         """The answer, or the error that came inside the stream, as an HTTP error."""

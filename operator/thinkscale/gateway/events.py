@@ -6,8 +6,7 @@ holds the token ids of a whole prompt.
 
 from typing import Final
 
-import aiohttp
-
+from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.sse import SseEvent, SseParser
 
 MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
@@ -27,17 +26,16 @@ class Broken(Exception):
 class EventReader:
     """The events of one response, in the batches in which they arrive."""
 
-    __slots__ = ("_content", "_parser", "ahead")
+    __slots__ = ("_parser", "_response")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._content = response.content
-        self._parser = SseParser()
-        self.ahead: list[SseEvent] = []
-        """Of the last batch, those that were not looked at."""
+    def __init__(self, response: EngineResponse, parser: SseParser | None = None) -> None:
+        """`parser`: it has seen what came before."""
+        self._response = response
+        self._parser = parser or SseParser()
 
     async def read(self) -> list[SseEvent] | None:
         """The next batch, which may be empty; None: the stream is over. Raises `Broken`."""
-        data = await self._content.readany()
+        data = await self._response.readany()
         if not data:
             return None
         events = self._parser.feed(data)
@@ -46,10 +44,10 @@ class EventReader:
         return events
 
 
-async def whole(response: aiohttp.ClientResponse) -> bytes:
+async def whole(response: EngineResponse) -> bytes:
     """A body that is not a stream. Raises `Broken` if it is too long to be one."""
     pieces, size = [], 0
-    while data := await response.content.readany():
+    while data := await response.readany():
         pieces.append(data)
         size += len(data)
         if size > MAX_ANSWER_BYTES:

@@ -8,9 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import aiohttp
-
 from thinkscale.engines.dialect import Route
+from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.upstream import Upstream
@@ -47,13 +46,11 @@ class Line:
         self._clock = clock
         self._connected = connected
         self._deadline = float("inf")
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: EngineResponse | None = None
         self.silent = False
         """An engine was given up on because it said nothing."""
 
-    async def post(
-        self, replica: Replica, route: Route, body: dict[str, Any]
-    ) -> aiohttp.ClientResponse:
+    async def post(self, replica: Replica, route: Route, body: dict[str, Any]) -> EngineResponse:
         """Returns when the headers are there; closes what was open before. Raises what is in
         `Unreachable`.
         """

@@ -11,17 +11,19 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-import aiohttp
 from aiohttp import web
 
 from thinkscale.engines.dialect import Dialect
 from thinkscale.gateway.booking import Booking
 from thinkscale.gateway.client import Client, ClientGone, refusal
+from thinkscale.gateway.engine_http import Unconnected
+from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.events import Broken, whole
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.line import Line
 from thinkscale.gateway.patience import Patience
+from thinkscale.gateway.pump import NativeRefused
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.retry import Loss, Retry
 from thinkscale.gateway.routing import QueueFull, Replica
@@ -29,9 +31,9 @@ from thinkscale.gateway.serving import Preparation, Serving, headers_before, pre
 from thinkscale.gateway.shape import error_body, error_event
 from thinkscale.gateway.slo import Outcome
 from thinkscale.gateway.sse import encode
-from thinkscale.gateway.stages import NativeRefused, Stages
+from thinkscale.gateway.stages import Stages
 from thinkscale.gateway.turn import UNAVAILABLE
-from thinkscale.gateway.upstream import Unconnected, Unreachable, Upstream
+from thinkscale.gateway.upstream import Unreachable, Upstream
 from thinkscale.gateway.whole_answer import read_answer
 from thinkscale.gateway.witness import Witness
 from thinkscale.model.cutting import Thought
@@ -189,7 +191,7 @@ class Relay:
             return await self._attempt(replica)
         return await self._conclude(self._stages)
 
-    async def _resume(self, replica: Replica) -> aiohttp.ClientResponse:
+    async def _resume(self, replica: Replica) -> EngineResponse:
         """Another replica goes on from what the client has. The client is told: where the headers
         are out, by a comment, which readers of events skip.
         """
@@ -208,7 +210,7 @@ class Relay:
         if prepared.exchange is not None:
             self._stages = Stages(self._serving, prepared.exchange, prepared.budget)
 
-    async def _open(self, replica: Replica) -> tuple[aiohttp.ClientResponse, bytes | None]:
+    async def _open(self, replica: Replica) -> tuple[EngineResponse, bytes | None]:
         """The engine's response, and its body if that was read. An engine that refuses the native
         budget is asked again without.
         """
@@ -263,7 +265,7 @@ class Relay:
         return await self._client.finish()
 
     async def _refused(
-        self, response: aiohttp.ClientResponse, replica: Replica, told: bytes | None
+        self, response: EngineResponse, replica: Replica, told: bytes | None
     ) -> web.StreamResponse:
         """The engine said no: pass it on with its shape, or try another replica if it is ill."""
         told = await whole(response) if told is None else told
@@ -283,14 +285,12 @@ class Relay:
             body=body,
             status=response.status,
             headers={
-                "Content-Type": response.headers.get("Content-Type", "application/json"),
+                "Content-Type": response.content_type,
                 **self._answer_headers(replica),
             },
         )
 
-    async def _plain(
-        self, response: aiohttp.ClientResponse, replica: Replica
-    ) -> web.StreamResponse:
+    async def _plain(self, response: EngineResponse, replica: Replica) -> web.StreamResponse:
         """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
         answer = await whole(response)
         told = read_answer(answer)

@@ -1,7 +1,5 @@
-"""Talks HTTP to the model servers: one shared connection pool, nothing retried in here.
-
-NB: vLLM closes idle connections after exactly 5.0 s; a pool that keeps them as long meets closing
-transports now and then, so ours drops them earlier.
+"""Talks HTTP to the model servers, nothing retried in here: what generates goes by `engine_http`,
+which is made for streams; the small questions beside it, and pages of metrics, by aiohttp's client.
 """
 
 import asyncio
@@ -14,17 +12,15 @@ import orjson
 
 from thinkscale.engines.dialect import Dialect, Prompt, Question
 from thinkscale.engines.text_reader import TextReader
+from thinkscale.gateway.engine_http import CONNECT_SECONDS, KEEPALIVE_SECONDS, EngineHttp
+from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.tag_book import Lost, TagBook
 
-KEEPALIVE_SECONDS: Final = 4.0
-CONNECT_SECONDS: Final = 5.0
 _ILL: Final = 500
 _SIDE_CALL: Final = aiohttp.ClientTimeout(total=5.0)
 _JSON: Final = {"Content-Type": "application/json"}
 
-Unconnected = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""What a call raises when no connection came about: nothing was sent."""
 Unreachable = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError)
 """What a call raises when the replica cannot be reached, or breaks off."""
 _Lost = (*Unreachable, aiohttp.ClientError)
@@ -40,19 +36,23 @@ class Upstream:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             auto_decompress=False,
         )
+        self._engines = EngineHttp()
         self.tag_book = TagBook(self._found, time.monotonic)
 
     async def close(self) -> None:
         """Close the pool."""
         self.tag_book.close()
+        self._engines.close()
         await self._session.close()
 
     async def post(
         self, replica: Replica, path: str, body: dict[str, Any], headers: dict[str, str]
-    ) -> aiohttp.ClientResponse:
-        """Send a request; returns when the response's headers are there."""
-        return await self._session.post(
-            replica.url + path, data=orjson.dumps(body), headers={**headers, **_JSON}
+    ) -> EngineResponse:
+        """Send a request; returns when the response's headers are there. Raises `Unconnected`, and
+        what is in `Unreachable`.
+        """
+        return await self._engines.post(
+            replica.url + path, orjson.dumps(body), {**headers, **_JSON}
         )
 
     async def text(self, replica: Replica, path: str) -> str:

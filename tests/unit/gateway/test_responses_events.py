@@ -47,8 +47,15 @@ class Recorder:
     async def begin(self, headers: Mapping[str, str]) -> None:
         self.began = True
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.data += data
+        return True
+
+    async def drained(self) -> None:
+        raise AssertionError("it is never behind")
+
+    async def send(self, data: bytes) -> None:
+        self.write(data)
 
     async def finish(self) -> web.StreamResponse:
         return web.Response()

@@ -64,25 +64,35 @@ class EventsClient:
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers, and that the response was created."""
         await self._inner.begin(headers)
-        await self._start()
+        if out := self._start():
+            await self._inner.send(out)
 
-    async def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            await self._inner.send(_encode(self._translator.start()))
+    def _start(self) -> bytes:
+        """That the response was created: once."""
+        if self._started:
+            return b""
+        self._started = True
+        return _encode(self._translator.start())
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """Translate and write through."""
-        await self._start()  # an error may come before any engine has accepted the request
-        pieces = []
+        pieces = [self._start()]  # an error may come before any engine has accepted the request
         for event in self._parser.feed(data):
             if event.data is None:
                 pieces.append(event.raw)
             elif event.data != DONE:
                 pieces.append(_encode(self._translator.feed(orjson.loads(event.data))))
         out = b"".join(pieces)
-        if out:
-            await self._inner.send(out)
+        return self._inner.write(out) if out else True
+
+    async def drained(self) -> None:
+        """Wait for the transport."""
+        await self._inner.drained()
+
+    async def send(self, data: bytes) -> None:
+        """Translate and write through."""
+        if not self.write(data):
+            await self.drained()
 
     async def finish(self) -> web.StreamResponse:
         """The last events, and the end of the body."""
@@ -116,10 +126,18 @@ class ResponseClient:
         """Remember the headers."""
         self._headers = headers
 
-    async def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """Put together."""
         for payload in _payloads(self._parser, data):
             self._translator.feed(payload)
+        return True
+
+    async def drained(self) -> None:
+        """Nothing is written before the end."""
+
+    async def send(self, data: bytes) -> None:
+        """Put together."""
+        self.write(data)
 
     async def finish(self) -> web.StreamResponse:
         """The response, or the error that came inside the stream, as an HTTP error."""

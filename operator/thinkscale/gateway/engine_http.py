@@ -1,0 +1,246 @@
+"""An HTTP/1.1 client for streams of tokens: what an engine sends is handed on as it is read.
+
+The parsing is httptools' (llhttp). Only POST, no redirects, no compression, nothing retried.
+
+NB: vLLM closes idle connections after exactly 5.0 s; a pool that keeps them as long meets closing
+transports now and then, so ours drops them earlier.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from thinkscale.gateway.engine_response import BrokenOff, EngineResponse
+
+KEEPALIVE_SECONDS: Final = 4.0
+CONNECT_SECONDS: Final = 5.0
+MAX_HEAD_BYTES: Final = 64 * 1024
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+
+class Unconnected(ConnectionError):
+    """No connection came about: nothing was sent."""
+
+
+class _Place(NamedTuple):
+    host: str
+    port: int
+    secure: bool
+
+
+class EngineHttp:
+    """The connections to all engines."""
+
+    def __init__(self) -> None:
+        self._idle: dict[_Place, list[_Connection]] = {}
+        self._open: set[_Connection] = set()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> EngineResponse:
+        """Send a request; returns when the head of its response is there. Raises `Unconnected` and
+        `BrokenOff`.
+        """
+        place, head = _addressed(url)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        text = f"{head}{lines}Content-Length: {len(body)}\r\n\r\n"
+        connection = self._kept(place) or await self._connect(place)
+        return await connection.ask(text.encode("utf-8", "surrogateescape") + body)
+
+    def close(self) -> None:
+        """Drop all connections."""
+        for connection in tuple(self._open):
+            connection.abandon()
+
+    def give_back(self, place: _Place, connection: "_Connection") -> None:
+        """It may serve another request."""
+        now = connection.idle_since = time.monotonic()
+        idle = self._idle.setdefault(place, [])
+        while idle and now - idle[0].idle_since > KEEPALIVE_SECONDS:
+            idle.pop(0).abandon()
+        idle.append(connection)
+
+    def gone(self, place: _Place, connection: "_Connection") -> None:
+        """It is closed."""
+        self._open.discard(connection)
+        idle = self._idle.get(place)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+            if not idle:
+                del self._idle[place]
+
+    def _kept(self, place: _Place) -> "_Connection | None":
+        """The one used last: the others grow old and go."""
+        idle = self._idle.get(place)
+        while idle:
+            connection = idle.pop()
+            fresh = time.monotonic() - connection.idle_since <= KEEPALIVE_SECONDS
+            if fresh and connection.is_open:
+                return connection
+            connection.abandon()
+        return None
+
+    async def _connect(self, place: _Place) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self, place),
+                    place.host,
+                    place.port,
+                    ssl=_tls() if place.secure else None,
+                )
+        except (OSError, TimeoutError) as error:
+            why = str(error) or "no connection in time"
+            raise Unconnected(f"cannot connect to {place.host}:{place.port}: {why}") from error
+        self._open.add(connection)
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, and the response that comes on it now."""
+
+    def __init__(self, pool: EngineHttp, place: _Place) -> None:
+        self._pool = pool
+        self._place = place
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._response: EngineResponse | None = None
+        self._head: asyncio.Future[EngineResponse] | None = None
+        self._head_bytes = 0
+        self._framed = False
+        self._paused = False
+        self.idle_since = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Another request may be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes) -> EngineResponse:
+        """Send a request; returns when the head of its response is there."""
+        assert self._transport is not None
+        self._head = asyncio.get_running_loop().create_future()
+        self._head_bytes = 0
+        self._framed = False
+        self._response = EngineResponse(self)
+        self._transport.write(request)
+        try:
+            return await self._head
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Drop the connection, with all that it still brings."""
+        self._response = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self.is_open:
+            assert self._transport is not None
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self.is_open:
+            assert self._transport is not None
+            self._paused = False
+            self._transport.resume_reading()
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes of the response, or what no one asked for."""
+        if self._response is None:
+            self.abandon()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._lost(BrokenOff(f"the model server's response is not HTTP: {error}"))
+            self.abandon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed, by whomever. A body that told no length ends so."""
+        self._transport = None
+        self._pool.gone(self._place, self)
+        response = self._response
+        if exc is None and response is not None and response.status and not self._framed:
+            self._response = None
+            response.ended(None)
+        self._lost(BrokenOff(str(exc) if exc else "the model server closed the connection"))
+
+    # What the parser calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of all headers, three are of interest."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("a head without an end")
+        name = name.lower()
+        if name == b"content-type" and self._response is not None:
+            self._response.content_type = value.decode("latin-1")
+        self._framed = self._framed or name in _FRAMING
+
+    def on_headers_complete(self) -> None:
+        """The head is there, unless it only says that there will be one."""
+        status = self._parser.get_status_code()
+        response, head = self._response, self._head
+        if status < 200 or response is None or head is None:
+            return
+        response.status = status
+        if not head.done():
+            head.set_result(response)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self._response is not None:
+            self._response.arrived(data)
+
+    def on_message_complete(self) -> None:
+        """The body is complete; the connection may serve again."""
+        response = self._response
+        if response is None or response.status == 0:
+            return
+        self._response = None
+        if self._parser.should_keep_alive():
+            self.resume()
+            self._pool.give_back(self._place, self)
+        elif self._transport is not None:
+            self._transport.close()
+        response.ended(None)
+
+    def _lost(self, error: BrokenOff) -> None:
+        response, self._response = self._response, None
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(error)
+        elif response is not None:
+            response.ended(error)
+
+
+@lru_cache(maxsize=1024)
+def _addressed(url: str) -> tuple[_Place, str]:
+    """Where a URL leads, and the first lines of a request to it."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    place = _Place(parts.hostname or "", parts.port or (443 if secure else 80), secure)
+    host = parts.netloc.rpartition("@")[2]
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    return place, f"POST {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: thinkscale\r\n"
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
