@@ -64,7 +64,7 @@ def draw_probes(axes: Any, result: Result) -> None:
         "", (sent, 1.0), (done, 1.0), xycoords=("data", "axes fraction"),
         arrowprops={"arrowstyle": "|-|, widthA=0.25, widthB=0.25", "color": INK, "linewidth": 0.8},
     )  # fmt: skip
-    told = f"{len(result.probes)} requests of {done - sent:.0f} s, one per replica"
+    told = f"{len(result.probes)} requests of {done - sent:.0f} s, two per replica"
     axes.text(
         (sent + done) / 2, 0.97, f"{told}; {finished} finished",
         transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7.5, color=INK,
