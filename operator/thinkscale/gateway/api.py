@@ -14,6 +14,7 @@ from aiohttp import web
 from thinkscale.engines import DIALECTS
 from thinkscale.engines.dialect import Route
 from thinkscale.gateway import responses
+from thinkscale.gateway.affinity import conversation_of
 from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
 from thinkscale.gateway.guard import KEY_ID, Guard
@@ -25,6 +26,7 @@ from thinkscale.gateway.upstream import Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
 FORWARDED_HEADERS: Final = ("Authorization", "X-Request-Id", "traceparent", "tracestate")
+SESSION_HEADER: Final = "X-Session-Id"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 WATCH_SECONDS: Final = 1.0
 
@@ -110,6 +112,8 @@ class Api:
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
             return refusal(error.message, kind, error.status, param=error.param)
         relay = self._relay(request, config, parsed, client)
+        session = request.headers.get(SESSION_HEADER, "")
+        relay.flight.conversation = conversation_of(parsed.body, session)
         if parsed.grant.tier:
             self._gateway.ledger.of_tier(relay.flight, parsed.grant.tier)
         self._relays.add(relay)

@@ -22,6 +22,8 @@ class Flight:
     prompt_told: bool = False
     tier: str = ""
     """Empty: none."""
+    conversation: int | None = None
+    """See `affinity`; None: not known."""
     would_lose_millipoints: int = 0
     """Expected score that load's cut of its thought costs."""
     replica: str | None = None

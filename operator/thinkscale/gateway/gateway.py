@@ -47,6 +47,11 @@ class Ticket:
         """As far as known; with what was generated already, if it goes on elsewhere."""
         return self.flight.tokens
 
+    @property
+    def conversation(self) -> int | None:
+        """That it belongs to."""
+        return self.flight.conversation
+
 
 class Gateway:
     """One gateway's state."""

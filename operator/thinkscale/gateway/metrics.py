@@ -224,6 +224,12 @@ class _Books:
             "Ready replicas that get no request since they fail.",
             len(gateway.router.out(gateway.clock())),
         )
+        yield self._counters(
+            "conversation_turns",
+            "Later turns of conversations, by where they went.",
+            "replica",
+            {"same": gateway.router.returned, "another": gateway.router.strayed},
+        )
         ejections = CounterMetricFamily(
             PREFIX + "ejections", "Times that a failing replica was left alone.", labels=["service"]
         )

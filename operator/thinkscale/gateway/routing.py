@@ -6,15 +6,18 @@ second; one that keeps failing is out for longer (`health`), as long as there is
 replica has room is `model.admission`'s word, by what this gateway has there and, where several
 share the replicas, by what these said of everybody's requests when they were last scraped. Of those
 with room the least full gets the request, then the one with the least work (expected tokens still
-to come); one that has just become ready counts as fuller than it is. Who finds no room waits in
+to come); one that has just become ready counts as fuller than it is. A conversation goes on where
+it was (`affinity`), if that replica has room and is hardly fuller. Who finds no room waits in
 `model.queueing`'s lines. When the queue is full the cordon is ignored before a request is refused:
 a replica that is to go may serve one more, but nobody is turned away from a fleet that has room.
 """
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
+from thinkscale.gateway.affinity import Whereabouts, rendezvous
 from thinkscale.gateway.health import Health, share
 from thinkscale.gateway.holding import Holding
 from thinkscale.model.admission import (
@@ -28,6 +31,13 @@ from thinkscale.model.admission import (
 from thinkscale.model.queueing import FreshFirst, QueueRule
 
 SUSPICION_SECONDS: Final = 1.0
+NEAR_FULLNESS: Final = 0.1
+NEAR_REQUESTS: Final = 1.5
+SPARE_REQUESTS: Final = 2
+"""A replica is hardly fuller than another: by so much of its room at most (or one seat), and with
+so many times the requests and so many more; else all who begin alike would crowd one replica of an
+idle fleet.
+"""
 
 
 class Asking(Protocol):
@@ -38,8 +48,17 @@ class Asking(Protocol):
         """As far as known."""
         ...
 
+    @property
+    def conversation(self) -> int | None:
+        """That it belongs to; None: not known."""
+        ...
+
 
 T = TypeVar("T", bound=Asking)
+_Key = tuple[float, float, float, float, str]
+"""How full a replica is, its work, its requests, this gateway's own order, its name: the least is
+the best.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +78,10 @@ class _Place:
     replica: Replica
     holding: Holding = field(default_factory=Holding)
     health: Health = field(default_factory=Health)
+    order: float = field(default_factory=random.random)
+    """Of replicas that look alike several gateways would all take the same one, each by an order
+    that it shares with the others.
+    """
     suspected_until: float = 0.0
     ready_since: float = float("-inf")
     seen: Seen | None = None
@@ -89,6 +112,11 @@ class Router(Generic[T]):
     _places: dict[str, _Place] = field(default_factory=dict)
     _gone: dict[str, _Place] = field(default_factory=dict)
     _held: FreshFirst[T] = field(default_factory=FreshFirst)
+    _whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    returned: int = 0
+    """Turns of a conversation that went to where the one before was sent."""
+    strayed: int = 0
+    """Turns that did not."""
 
     @property
     def replicas(self) -> Mapping[str, Replica]:
@@ -240,9 +268,14 @@ class Router(Generic[T]):
         return [name for name in near if self._places[name].health.admits(now)] or near
 
     def _assignment(self, ticket: T, place: _Place, now: float) -> Assignment[T]:
-        tokens = ticket.prompt_tokens
+        tokens, conversation = ticket.prompt_tokens, ticket.conversation
         place.holding.take(tokens, self._prefill_seconds(tokens), now)
         place.health.sent()
+        if conversation is not None:
+            before = self._whereabouts.of(conversation)
+            self.returned += before == place.replica.name
+            self.strayed += before not in (None, place.replica.name)
+            self._whereabouts.sent(conversation, place.replica.name)
         return Assignment(ticket, place.replica, place.holding)
 
     def _prefill_seconds(self, tokens: int) -> float:
@@ -250,19 +283,41 @@ class Router(Generic[T]):
         return step.prompt_token_seconds * tokens if step else 0.0
 
     def _pick(self, ticket: T, now: float, among: Iterable[str]) -> _Place | None:
-        best: _Place | None = None
-        best_key: tuple[float, float, float, str] | None = None
+        keys: list[_Key] = []
         usual = self._usual_stall_seconds(now)
         for name in self._well(among, now):
             place = self._places[name]
             part = share(now - place.ready_since)
             full = self._fullness(place, ticket, usual, now)
-            if full is None:
-                continue
-            key = (full / part, self.work(name) / part, place.holding.running / part, name)
-            if best_key is None or key < best_key:
-                best, best_key = place, key
-        return best
+            if full is not None:
+                load = full / part, self.work(name) / part, place.holding.running / part
+                keys.append((*load, place.order if self.gateways > 1 else 0.0, name))
+        if not keys:
+            return None
+        best = self._best(keys)
+        return self._places[self._familiar(ticket, keys, best, now) or best[-1]]
+
+    def _best(self, keys: list[_Key]) -> _Key:
+        """One of these; at least one."""
+        return min(keys)
+
+    def _familiar(self, ticket: T, keys: list[_Key], best: _Key, now: float) -> str | None:
+        """The replica that may have the beginning of the conversation, if going there costs nobody
+        anything: it has room, and hardly more to do than the best.
+        """
+        conversation = ticket.conversation
+        if conversation is None or self.ceiling is None:
+            return None
+        spare = max(NEAR_FULLNESS, 1 / self.ceiling.seats)
+        wanted = self._whereabouts.of(conversation)
+        if wanted is None and self.gateways > 1:
+            wanted = rendezvous(conversation, self._ready())
+        for full, _, running, _, name in keys:
+            if name == wanted:
+                part = share(now - self._places[name].ready_since)
+                most = best[2] * NEAR_REQUESTS + SPARE_REQUESTS / part
+                return name if full <= best[0] + spare / part and running <= most else None
+        return None
 
     def _fullness(self, place: _Place, ticket: T, usual_stall: float, now: float) -> float | None:
         """How full a replica is; None: it has no room for this request."""

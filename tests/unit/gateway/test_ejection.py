@@ -23,6 +23,7 @@ class Asked:
 
     number: int
     prompt_tokens: int = 100
+    conversation: int | None = None
 
 
 def fleet(**ready: bool) -> list[Replica]:

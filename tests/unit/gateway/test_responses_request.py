@@ -207,6 +207,7 @@ def test_limits_sampling_and_what_nobody_knows_pass_and_bookkeeping_does_not() -
         *("model", "messages", "stream", "stream_options", "return_token_ids"),
         *("max_completion_tokens", "temperature", "top_p", "top_k", "user"),
         "thinking_token_budget",
+        "prompt_cache_key",  # it tells the conversation, see `affinity`
     }
     assert body["max_completion_tokens"] == 9
 

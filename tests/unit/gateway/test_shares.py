@@ -21,6 +21,7 @@ def gateway_of(*, gateways: int = 1, ceiling: Ceiling | None = None) -> Gateway:
 
 class Asked:
     prompt_tokens = 100
+    conversation = None
 
 
 def placed(gateway: Gateway, most: int = 40) -> int:

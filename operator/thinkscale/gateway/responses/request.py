@@ -42,7 +42,6 @@ _UNSUPPORTED: Final = {
 _WITHOUT_EFFECT: Final = frozenset(
     {
         "max_tool_calls",  # of built-in tools, which there are none of
-        "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
         "safety_identifier",

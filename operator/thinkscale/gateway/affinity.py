@@ -1,0 +1,86 @@
+"""Which conversation a request belongs to, and which replica may still have its beginning.
+
+Pure. Each turn of a conversation repeats all that was said before, and an engine's prefix cache has
+most of it if the turn comes to where the last one was. A client may name the conversation
+(`prompt_cache_key`, or the header `x-session-id`); else it is known by its beginning: the messages
+up to the user's first one (with the client's `user`), or the first characters of a raw prompt. A
+gateway remembers where it sent a conversation last; several gateways, which hear of each other's
+placements only by what replicas say, agree by a hash on where a conversation begins (rendezvous:
+when the fleet changes, only the conversations of the replica in question move). What is kept is a
+number, and nothing of what was said.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+BEGINNING_CHARACTERS: Final = 2048
+"""Of a message, or a raw prompt: it grows at its end."""
+REMEMBERED: Final = 20_000
+
+
+def conversation_of(body: Mapping[str, Any], session: str = "") -> int | None:
+    """Its number; None: it cannot be told. `session`: as the client names it."""
+    name = session or body.get("prompt_cache_key")
+    if isinstance(name, str) and name:
+        return _number(("named", name))
+    said = tuple(_beginning(body))
+    if not said:
+        return None
+    user = body.get("user")
+    return _number((user if isinstance(user, str) else "", *said))
+
+
+def _beginning(body: Mapping[str, Any]) -> Iterator[str]:
+    prompt = body.get("prompt")
+    if isinstance(prompt, str):
+        yield prompt[:BEGINNING_CHARACTERS]
+    elif isinstance(prompt, list):
+        yield str(prompt[: BEGINNING_CHARACTERS // 4])
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        if not isinstance(message, Mapping):
+            return
+        content = message.get("content")
+        yield (content if isinstance(content, str) else str(content))[:BEGINNING_CHARACTERS]
+        if message.get("role") == "user":
+            return
+
+
+def _number(parts: Collection[str]) -> int:
+    """The same in every gateway."""
+    return _hash("\0".join(parts))
+
+
+def _hash(text: str) -> int:
+    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def rendezvous(conversation: int, names: Collection[str]) -> str:
+    """The replica on which all gateways agree. `names`: at least one."""
+    return max(names, key=lambda name: (_hash(f"{conversation:x} {name}"), name))
+
+
+class Whereabouts:
+    """Where the conversations were sent last, the latest of them."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[int, str] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def of(self, conversation: int) -> str | None:
+        """The name of the replica; None: not known (any more)."""
+        return self._places.get(conversation)
+
+    def sent(self, conversation: int, name: str) -> None:
+        """A turn goes there."""
+        self._places[conversation] = name
+        self._places.move_to_end(conversation)
+        if len(self._places) > REMEMBERED:
+            self._places.popitem(last=False)
