@@ -161,6 +161,22 @@ class BudgetMachine:
         self.answer += answer
         return PASS
 
+    def pass_thinking(self) -> bool:
+        """`judge` of one thinking token, where it is sure to pass; False: nothing was counted."""
+        length = self.thinking + 1
+        if self.cut or self.ended or (self.limit is not None and length > self.limit):
+            return False
+        self.thinking = length
+        return True
+
+    def pass_answer(self) -> bool:
+        """`judge` of one answer token, where it is sure to pass; False: nothing was counted."""
+        length = self.answer + 1
+        if self._answer_limit is not None and length > self._answer_limit:
+            return False
+        self.answer = length
+        return True
+
     def _judge_thought(self, thinking: int, *, closed: bool, finished: bool) -> Verdict:
         length = self.thinking + thinking
         over = self.limit is not None and length > self.limit

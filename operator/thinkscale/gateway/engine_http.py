@@ -206,8 +206,13 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if self._response is not None:
-            self._response.arrived(data)
+        response = self._response
+        if response is None:
+            return
+        if response.listener is not None:
+            response.listener.data(data)
+        else:
+            response.arrived(data)
 
     def on_message_complete(self) -> None:
         """The body is complete; the connection may serve again."""

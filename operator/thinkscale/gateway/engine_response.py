@@ -52,11 +52,11 @@ class EngineResponse:
         "_arrived",
         "_connection",
         "_error",
-        "_listener",
         "_over",
         "_size",
         "_waiter",
         "content_type",
+        "listener",
         "status",
     )
 
@@ -64,7 +64,8 @@ class EngineResponse:
         self.status = 0
         self.content_type = "application/json"
         self._connection: Connection | None = connection
-        self._listener: Listener | None = None
+        self.listener: Listener | None = None
+        """Who hears what comes; None: it is kept."""
         self._arrived: deque[bytes] = deque()
         self._size = 0
         self._over = False
@@ -86,16 +87,16 @@ class EngineResponse:
         """From now on the listener hears what comes, and first what is here already. It may stop to
         listen while it hears.
         """
-        self._listener = listener
-        while self._arrived and self._listener is not None:
+        self.listener = listener
+        while self._arrived and self.listener is not None:
             listener.data(self._taken())
-        if self._over and self._listener is not None:
-            self._listener = None
+        if self._over and self.listener is not None:
+            self.listener = None
             listener.over(self._error)
 
     def unlisten(self) -> None:
         """What comes is kept for whoever reads."""
-        self._listener = None
+        self.listener = None
 
     def close(self) -> None:
         """Nothing more is wanted: the engine sees the connection go, unless all has come."""
@@ -105,10 +106,7 @@ class EngineResponse:
         self._finish(BrokenOff("the response was closed"))
 
     def arrived(self, data: bytes) -> None:
-        """From the connection."""
-        if self._listener is not None:
-            self._listener.data(data)
-            return
+        """From the connection, if nobody listens."""
         self._arrived.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER_BYTES and self._connection is not None:
@@ -124,7 +122,7 @@ class EngineResponse:
         if self._over:
             return
         self._over, self._error = True, error
-        listener, self._listener = self._listener, None
+        listener, self.listener = self.listener, None
         if listener is not None:
             listener.over(error)
         self._wake()

@@ -27,6 +27,7 @@ from thinkscale.engines.text_reader import TextReader
 from thinkscale.gateway.accounting import Basis, TokenAccount, measure
 from thinkscale.gateway.budget import Action, BudgetMachine, Verdict
 from thinkscale.gateway.cut import before_stray_tag, cut_chunk
+from thinkscale.gateway.plain import PlainEvents
 from thinkscale.gateway.request import ClientRequest
 from thinkscale.gateway.splitter import Parts, Phase, PhaseSplitter
 from thinkscale.gateway.sse import DONE, SseEvent, encode
@@ -73,9 +74,13 @@ class Exchange:
         self._tags = tags
         self.transcript = Transcript(request, self.reader, self.account, keeps=keeps_ids)
         self._wording = Wording(request, self.reader, self.account, budget, model=model)
+        self.plain = PlainEvents(
+            tags, budget, self.account, self.transcript, wants_ids=request.wants_ids
+        )
         self._stops = stops_when_exhausted
         self._stage = 0
         self._has_usage = False
+        self._learns = self.reader.own_ids and not self.reader.counts_by_usage
         self._ends_at = request.max_tokens if self.reader.overshoots else None
 
     def feed(self, event: SseEvent) -> bytes:
@@ -135,7 +140,16 @@ class Exchange:
             return self._act(verdict, chunk, parts)
         self._take(parts, chunk.token_ids)
         self._look_for_the_end(chunk)
-        return self._wording.clean(raw) if self._stage == 0 else self._wording.rebuild(chunk, parts)
+        if self._stage > 0:
+            return self._wording.rebuild(chunk, parts)
+        clean = self._wording.clean(raw)
+        if self._learns and chunk.choices == 1 and chunk.finish_reason is None and not chunk.tool:
+            self._learn(chunk, parts, raw, clean)
+        return clean
+
+    def _learn(self, chunk: Chunk, parts: Parts, raw: bytes, clean: bytes) -> None:
+        if chunk.usage is None and not self.splitter.held:
+            self.plain.learn(chunk, parts, self.splitter.phase, raw, clean)
 
     def _look_for_the_end(self, chunk: Chunk) -> None:
         """The engine's, or ours where it would overshoot. Some tell the usage of a completion with
@@ -238,6 +252,7 @@ class Exchange:
         turn, self.turn = self.turn, None
         assert turn is not None
         self._stage += 1
+        self.plain.forget()
         out = b""
         if turn.next is Next.END:
             return self._end_early()

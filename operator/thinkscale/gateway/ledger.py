@@ -160,6 +160,21 @@ class Ledger:
         flight.last_token = now
         self.changes += 1
 
+    def token(self, flight: Flight, now: float, *, thinking: bool) -> None:
+        """`progress` by one token, within a phase: the hot path. Long polls hear of it within a
+        second.
+        """
+        if thinking:
+            flight.thinking += 1
+            self.totals.thinking_tokens += 1
+        else:
+            flight.answer += 1
+            self.totals.answer_tokens += 1
+        if flight.holding is not None:
+            flight.holding.context_tokens += 1
+        flight.last_token = now
+        self.changes += 1
+
     def prompt_told(self, flight: Flight, tokens: int) -> None:
         """An engine counted its prompt."""
         if flight.holding is not None:

@@ -21,11 +21,12 @@ class Line:
     __slots__ = (
         "_clock",
         "_connected",
-        "_deadline",
         "_headers",
         "_patience",
         "_response",
+        "_seconds",
         "_upstream",
+        "heard_at",
         "silent",
     )
 
@@ -45,7 +46,9 @@ class Line:
         self._patience = patience
         self._clock = clock
         self._connected = connected
-        self._deadline = float("inf")
+        self._seconds = float("inf")
+        self.heard_at = 0.0
+        """When the engine has said something."""
         self._response: EngineResponse | None = None
         self.silent = False
         """An engine was given up on because it said nothing."""
@@ -55,10 +58,9 @@ class Line:
         `Unreachable`.
         """
         self._shut()
-        patience = self._patience.first_token
-        self._deadline = self._clock() + patience
+        self.heard(self._clock(), began=False)
         try:
-            async with asyncio.timeout(patience) as limit:
+            async with asyncio.timeout(self._seconds) as limit:
                 self._response = await self._upstream.post(replica, route, body, self._headers)
         finally:
             self.silent = limit.expired()
@@ -67,18 +69,19 @@ class Line:
 
     def heard(self, now: float, *, began: bool) -> None:
         """The engine has said something. `began`: a token was among all that."""
-        self._deadline = now + (self._patience.idle if began else self._patience.first_token)
+        self.heard_at = now
+        self._seconds = self._patience.idle if began else self._patience.first_token
 
     def tick(self, now: float) -> None:
         """Give up on a silent engine."""
-        if now > self._deadline and self._response is not None:
+        if now > self.heard_at + self._seconds and self._response is not None:
             self.silent = True
             self._response.close()
 
     def close(self) -> None:
         """Let go of the engine, which aborts what it still does for this request."""
         self._shut()
-        self._deadline = float("inf")
+        self._seconds = float("inf")
 
     def _shut(self) -> None:
         if self._response is not None:

@@ -30,9 +30,16 @@ class Pump:
     """One request's, over all its stages."""
 
     __slots__ = (
+        "_between",
         "_budget",
+        "_client",
+        "_clock",
         "_exchange",
+        "_flight",
+        "_ledger",
+        "_line",
         "_native",
+        "_plain",
         "_response",
         "_serving",
         "_woken",
@@ -51,6 +58,14 @@ class Pump:
         self._exchange = exchange
         self._budget = budget
         self._native = budget.native
+        self._between = True
+        """No event has begun that is not complete."""
+        self._plain = exchange.plain
+        self._client = serving.client
+        self._line = serving.line
+        self._ledger = serving.gateway.ledger
+        self._flight = serving.booking.flight
+        self._clock = serving.gateway.clock
         self._response: EngineResponse | None = None
         self._woken: asyncio.Future[_Woken] | None = None
 
@@ -59,6 +74,7 @@ class Pump:
         `ClientGone` and what is in `Unreachable`.
         """
         self._response, self.parser, self.ahead = response, SseParser(), []
+        self._between = True
         loop = asyncio.get_running_loop()
         woken = _Woken.BEHIND
         while woken is _Woken.BEHIND:
@@ -69,7 +85,7 @@ class Pump:
             finally:
                 response.unlisten()
             if woken is _Woken.BEHIND:
-                await self._serving.client.drained()
+                await self._client.drained()
         exchange = self._exchange
         if exchange.trouble is not None:
             raise Broken(exchange.trouble.why, is_full=exchange.trouble.is_full)
@@ -85,14 +101,13 @@ class Pump:
         """Write to the client. Raises `ClientGone`."""
         if data:
             self.sent = True
-            await self._serving.client.send(data)
+            await self._client.send(data)
 
     def report(self) -> None:
         """Tell what has come."""
-        serving = self._serving
-        serving.line.heard(serving.gateway.clock(), began=self._exchange.began)
-        serving.witness.look(self._budget)
-        serving.booking.progress(self._exchange, self._budget)
+        self._line.heard(self._clock(), began=self._exchange.began)
+        self._serving.witness.look(self._budget)
+        self._serving.booking.progress(self._exchange, self._budget)
 
     def refuses_budget(self, status: object, message: object) -> bool:
         """The server was started without native budgets. NB: vLLM says so with HTTP 400, but to a
@@ -109,8 +124,17 @@ class Pump:
 
     def data(self, data: bytes) -> None:
         """A piece of the stream."""
+        plain = self._plain
+        out = plain.feed(data) if self._between else None
         try:
-            self._take(data)
+            if out is None:
+                self._take(data)
+                return
+            now = self._clock()
+            self._line.heard_at = now
+            self._ledger.token(self._flight, now, thinking=plain.thinking)
+            if not self._client.write(out):
+                self._wake(_Woken.BEHIND)
         except Exception as error:  # into the coroutine that waits
             self._fail(error)
 
@@ -128,8 +152,10 @@ class Pump:
     def _take(self, data: bytes) -> None:
         exchange = self._exchange
         events = self.parser.feed(data)
-        if len(self.parser.rest) > MAX_EVENT_BYTES:
+        rest = len(self.parser.rest)
+        if rest > MAX_EVENT_BYTES:
             raise Broken("the model server sent an event without an end")
+        self._between = rest == 0
         pieces = []
         for number, event in enumerate(events, 1):
             pieces.append(exchange.feed(event))
@@ -143,7 +169,7 @@ class Pump:
         out = b"".join(pieces)
         if out:
             self.sent = True
-            if not self._serving.client.write(out):
+            if not self._client.write(out):
                 self._wake(_Woken.BEHIND)
         if exchange.turn is not None or exchange.trouble is not None:
             self._wake(_Woken.TURNED)

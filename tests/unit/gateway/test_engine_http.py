@@ -1,0 +1,193 @@
+"""The HTTP client for engines, against servers that write what a test tells them, byte by byte."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from thinkscale.gateway.engine_http import EngineHttp, Unconnected
+from thinkscale.gateway.engine_response import HIGH_WATER_BYTES, BrokenOff, EngineResponse
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Hearing:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def data(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def over(self, error: BrokenOff | None) -> None:
+        self.ended.set_result(error)
+
+
+@asynccontextmanager
+async def served(script: Script) -> AsyncIterator[tuple[EngineHttp, str, list[bytes]]]:
+    """A client, the server's URL, and the head of each connection's first request."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        await reader.readexactly(2)
+        try:
+            await script(reader, writer)
+            await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = EngineHttp()
+    try:
+        yield client, f"http://127.0.0.1:{port}/v1/x", heads
+    finally:
+        client.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def body_of(response: EngineResponse) -> bytes:
+    pieces = []
+    while piece := await response.readany():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def test_a_request_is_sent_whole_and_its_body_is_read() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+
+    async with served(script) as (client, url, heads):
+        response = await client.post(url, b"{}", {"X-One": "1"})
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        assert await body_of(response) == b"abcde"
+    lines = heads[0].decode().split("\r\n")
+    assert lines[0] == "POST /v1/x HTTP/1.1"
+    assert {"X-One: 1", "Content-Length: 2"} < set(lines)
+
+
+async def test_a_listener_hears_what_was_kept_and_each_piece_as_it_comes() -> None:
+    go_on = asyncio.Event()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"1\r\na\r\n")
+        await go_on.wait()
+        for letter in b"bcd":
+            writer.write(b"1\r\n%c\r\n" % letter)
+            await asyncio.sleep(0.02)
+        writer.write(b"0\r\n\r\n")
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        await asyncio.sleep(0.05)
+        hearing = Hearing()
+        response.listen(hearing)
+        assert hearing.pieces == [b"a"]
+        go_on.set()
+        assert await hearing.ended is None
+        assert hearing.pieces == [b"a", b"b", b"c", b"d"]
+
+
+async def test_a_connection_serves_again_when_the_body_was_complete() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(3):
+            writer.write(HEAD + b"1\r\na\r\n0\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+
+    async with served(script) as (client, url, heads):
+        for _ in range(3):
+            assert await body_of(await client.post(url, b"{}", {})) == b"a"
+        assert len(heads) == 1
+
+
+async def test_a_response_that_is_closed_early_takes_its_connection_along() -> None:
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"1\r\na\r\n")
+        await reader.read()
+        gone.set()
+
+    async with served(script) as (client, url, heads):
+        response = await client.post(url, b"{}", {})
+        response.close()
+        with pytest.raises(BrokenOff):
+            await body_of(response)
+        await asyncio.wait_for(gone.wait(), 0.1)
+        await client.post(url, b"{}", {})
+        assert len(heads) == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (HEAD + b"3\r\nab", "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "closed the connection"),
+        (HEAD + b"zz\r\nab", "not HTTP"),
+    ],
+)
+async def test_a_body_that_is_cut_off_or_garbled_is_told(sent: bytes, why: str) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+
+    async with served(script) as (client, url, _):
+        with pytest.raises(BrokenOff, match=why):
+            await body_of(await client.post(url, b"{}", {}))
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40_000 + b"\r\n"]
+)
+async def test_what_is_no_head_of_a_response_is_told(sent: bytes) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+
+    async with served(script) as (client, url, _):
+        with pytest.raises(BrokenOff):
+            await client.post(url, b"{}", {})
+
+
+async def test_a_body_without_a_length_ends_with_its_connection() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\n\r\nfull")
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        assert (response.status, await body_of(response)) == (503, b"full")
+
+
+async def test_an_engine_waits_for_a_body_that_nobody_takes() -> None:
+    piece, sent = b"x" * 65_536, 0
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(HEAD)
+        for _piece in range(400):
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
+            sent += len(piece)
+        writer.write(b"0\r\n\r\n")
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        await asyncio.sleep(0.3)
+        assert sent < 400 * len(piece) / 2
+        assert response._size < HIGH_WATER_BYTES + 10 * len(piece)
+        assert len(await body_of(response)) == 400 * len(piece)
+
+
+async def test_nobody_who_listens_is_a_replica_that_was_not_reached() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    with pytest.raises(Unconnected, match=str(port)):
+        await EngineHttp().post(f"http://127.0.0.1:{port}/v1/x", b"{}", {})
