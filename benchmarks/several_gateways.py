@@ -15,10 +15,11 @@ import json
 import random
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from thinkscale.gateway.affinity import Conversation
 from thinkscale.gateway.routing import Assignment, Replica, Router
 from thinkscale.model.admission import Ceiling
 
@@ -35,7 +36,7 @@ TURNS = 6
 class Turn:
     """A request's handle."""
 
-    conversation: int | None
+    conversation: Conversation | None
     number: int
     prompt_tokens: int = PROMPT_TOKENS
 
@@ -109,7 +110,8 @@ class Fleet:
 
     def _begin(self, rate: float) -> None:
         self._at(self.random.expovariate(rate), lambda: self._begin(rate))
-        self._ask(Turn(conversation=next(self.conversations), number=0))
+        first = Conversation(next(self.conversations), begins=True)
+        self._ask(Turn(conversation=first, number=0))
 
     def _ask(self, turn: Turn) -> None:
         router = self.random.choice(self.routers)
@@ -129,22 +131,24 @@ class Fleet:
         turn: Turn = placed.ticket.of  # type: ignore[attr-defined]
         name = placed.replica.name
         assert turn.conversation is not None
-        before = self.last.get(turn.conversation)
+        before = self.last.get(turn.conversation.number)
         if before is not None and self.clock > WARM_UP_SECONDS:
             self.same += before == name
             self.other += before != name
-        self.last[turn.conversation] = name
+        self.last[turn.conversation.number] = name
         self.running[name] += 1
         stay = self.random.expovariate(1 / MEAN_SECONDS)
         self._at(stay, lambda: self._over(router, name, turn))
 
     def _over(self, router: Router[Turn], name: str, turn: Turn) -> None:
+        assert turn.conversation is not None
         self.running[name] -= 1
         router.release(name, PROMPT_TOKENS)
         for placed in router.assign(self.clock):
             self._placed(router, placed)
         if turn.number + 1 < TURNS:
-            following = Turn(conversation=turn.conversation, number=turn.number + 1)
+            same = replace(turn.conversation, begins=False)
+            following = Turn(conversation=same, number=turn.number + 1)
             self._at(self.random.expovariate(1 / THINK_SECONDS), lambda: self._ask(following))
 
     def _look(self, router: Router[Turn]) -> None:

@@ -4,7 +4,8 @@ Pure. Each turn of a conversation repeats all that was said before, and an engin
 most of it if the turn comes to where the last one was. A client may name the conversation
 (`prompt_cache_key`, or the header `x-session-id`); else it is known by its beginning: the messages
 up to the user's first one (with the client's `user`), or the first characters of a raw prompt. A
-gateway remembers where it sent a conversation last; several gateways, which hear of each other's
+gateway remembers where it sent a conversation last, and sends only what goes on there: requests
+that merely begin alike must not crowd one replica. Several gateways, which hear of each other's
 placements only by what replicas say, agree by a hash on where a conversation begins (rendezvous:
 when the fleet changes, only the conversations of the replica in question move). What is kept is a
 number, and nothing of what was said.
@@ -12,6 +13,7 @@ number, and nothing of what was said.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -20,16 +22,34 @@ BEGINNING_CHARACTERS: Final = 2048
 REMEMBERED: Final = 20_000
 
 
-def conversation_of(body: Mapping[str, Any], session: str = "") -> int | None:
-    """Its number; None: it cannot be told. `session`: as the client names it."""
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """That a request belongs to, by its number."""
+
+    number: int
+    begins: bool
+    """This is its first turn, as far as can be told: no replica has anything of it."""
+
+
+def conversation_of(body: Mapping[str, Any], session: str = "") -> Conversation | None:
+    """None: it cannot be told. `session`: as the client names it."""
     name = session or body.get("prompt_cache_key")
     if isinstance(name, str) and name:
-        return _number(("named", name))
+        return Conversation(_number(("named", name)), begins=False)
     said = tuple(_beginning(body))
     if not said:
         return None
     user = body.get("user")
-    return _number((user if isinstance(user, str) else "", *said))
+    number = _number((user if isinstance(user, str) else "", *said))
+    return Conversation(number, begins=not _goes_on(body))
+
+
+def _goes_on(body: Mapping[str, Any]) -> bool:
+    """Something was said before, or so much that it is worth to look for it."""
+    prompt = body.get("prompt")
+    if isinstance(prompt, str | list):
+        return len(prompt) > BEGINNING_CHARACTERS // (1 if isinstance(prompt, str) else 4)
+    return any(m.get("role") == "assistant" for m in body["messages"] if isinstance(m, Mapping))
 
 
 def _beginning(body: Mapping[str, Any]) -> Iterator[str]:

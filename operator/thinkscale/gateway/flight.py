@@ -6,6 +6,7 @@ Instants are monotonic seconds, given by the caller.
 from dataclasses import dataclass
 from typing import Literal
 
+from thinkscale.gateway.affinity import Conversation
 from thinkscale.gateway.holding import Holding
 from thinkscale.gateway.slo import Timing
 
@@ -22,8 +23,8 @@ class Flight:
     prompt_told: bool = False
     tier: str = ""
     """Empty: none."""
-    conversation: int | None = None
-    """See `affinity`; None: not known."""
+    conversation: Conversation | None = None
+    """None: not known."""
     would_lose_millipoints: int = 0
     """Expected score that load's cut of its thought costs."""
     replica: str | None = None

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from thinkscale.engines import DIALECTS
 from thinkscale.engines.vllm_metrics import EngineLoad
+from thinkscale.gateway.affinity import Conversation
 from thinkscale.gateway.brownout import ArrivalRate, BrownoutControl
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.ledger import Ledger
@@ -48,7 +49,7 @@ class Ticket:
         return self.flight.tokens
 
     @property
-    def conversation(self) -> int | None:
+    def conversation(self) -> Conversation | None:
         """That it belongs to."""
         return self.flight.conversation
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-from thinkscale.gateway.affinity import Whereabouts, rendezvous
+from thinkscale.gateway.affinity import Conversation, Whereabouts, rendezvous
 from thinkscale.gateway.health import Health, share
 from thinkscale.gateway.holding import Holding
 from thinkscale.model.admission import (
@@ -49,7 +49,7 @@ class Asking(Protocol):
         ...
 
     @property
-    def conversation(self) -> int | None:
+    def conversation(self) -> Conversation | None:
         """That it belongs to; None: not known."""
         ...
 
@@ -272,10 +272,11 @@ class Router(Generic[T]):
         place.holding.take(tokens, self._prefill_seconds(tokens), now)
         place.health.sent()
         if conversation is not None:
-            before = self._whereabouts.of(conversation)
-            self.returned += before == place.replica.name
-            self.strayed += before not in (None, place.replica.name)
-            self._whereabouts.sent(conversation, place.replica.name)
+            before = self._whereabouts.of(conversation.number)
+            if before is not None and not conversation.begins:
+                self.returned += before == place.replica.name
+                self.strayed += before != place.replica.name
+            self._whereabouts.sent(conversation.number, place.replica.name)
         return Assignment(ticket, place.replica, place.holding)
 
     def _prefill_seconds(self, tokens: int) -> float:
@@ -309,9 +310,9 @@ class Router(Generic[T]):
         if conversation is None or self.ceiling is None:
             return None
         spare = max(NEAR_FULLNESS, 1 / self.ceiling.seats)
-        wanted = self._whereabouts.of(conversation)
+        wanted = None if conversation.begins else self._whereabouts.of(conversation.number)
         if wanted is None and self.gateways > 1:
-            wanted = rendezvous(conversation, self._ready())
+            wanted = rendezvous(conversation.number, self._ready())
         for full, _, running, _, name in keys:
             if name == wanted:
                 part = share(now - self._places[name].ready_since)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.gateway.asking import chat
 from thinkscale.gateway import affinity
-from thinkscale.gateway.affinity import Whereabouts, conversation_of, rendezvous
+from thinkscale.gateway.affinity import Conversation, Whereabouts, conversation_of, rendezvous
 from thinkscale.gateway.routing import NEAR_FULLNESS, Replica, Router
 from thinkscale.model.admission import Ceiling
 
@@ -32,10 +32,16 @@ def said(*texts: str) -> dict[str, Any]:
     return {"messages": [SYSTEM, *turns]}
 
 
+def number_of(body: dict[str, Any]) -> int:
+    known = conversation_of(body)
+    assert known is not None
+    return known.number
+
+
 @dataclass(frozen=True)
 class Asked:
     number: int
-    conversation: int | None
+    conversation: Conversation | None
     prompt_tokens: int = 100
 
 
@@ -47,20 +53,48 @@ def router_of(names: str, seats: int = 100, gateways: int = 1) -> Router[Asked]:
     return router
 
 
-def sent(router: Router[Asked], number: int, conversation: int | None) -> str | None:
-    placed = router.submit(Asked(number, conversation), 0.0)
+def sent(
+    router: Router[Asked], number: int, conversation: int | None, *, begins: bool = False
+) -> str | None:
+    known = None if conversation is None else Conversation(conversation, begins=begins)
+    placed = router.submit(Asked(number, known), 0.0)
     return placed.replica.name if placed else None
 
 
 def test_every_turn_of_a_conversation_has_its_number_and_no_other_conversation_has() -> None:
     first = conversation_of(said("why?"))
     assert first is not None
-    assert conversation_of(said("why?", "because", "and then?")) == first
-    assert conversation_of(said("how?")) != first
-    assert conversation_of({**said("why?"), "user": "u1"}) != first
+    assert first.begins
+    assert conversation_of(said("why?", "because", "and then?")) == replace(first, begins=False)
+    assert number_of(said("how?")) != first.number
+    assert number_of({**said("why?"), "user": "u1"}) != first.number
     raw = "a" * 5000
     assert conversation_of({"prompt": raw}) == conversation_of({"prompt": raw + " and more"})
-    assert conversation_of({"prompt": [1, 2, 3]}) != conversation_of({"prompt": [1, 2, 4]})
+    assert number_of({"prompt": [1, 2, 3]}) != number_of({"prompt": [1, 2, 4]})
+
+
+@pytest.mark.parametrize(
+    ("body", "begins"),
+    [
+        ({"prompt": "short"}, True),
+        ({"prompt": "a" * 5000}, False),
+        ({"prompt": [1] * 100}, True),
+        ({"prompt": [1] * 5000}, False),
+        ({**said("why?"), "prompt_cache_key": "mine"}, False),
+    ],
+)
+def test_what_may_have_been_said_before_is_told_from_what_begins(
+    body: dict[str, Any], begins: bool
+) -> None:
+    known = conversation_of(body)
+    assert known is not None
+    assert known.begins is begins
+
+
+def test_requests_that_begin_alike_are_spread_and_a_later_turn_finds_the_last_of_them() -> None:
+    router = router_of("abc")
+    assert [sent(router, number, 7, begins=True) for number in range(6)] == list("abcabc")
+    assert sent(router, 6, 7) == "c"
 
 
 def test_a_client_may_name_it() -> None:

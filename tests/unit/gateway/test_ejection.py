@@ -23,7 +23,7 @@ class Asked:
 
     number: int
     prompt_tokens: int = 100
-    conversation: int | None = None
+    conversation: None = None
 
 
 def fleet(**ready: bool) -> list[Replica]:

@@ -33,7 +33,7 @@ class Asked:
 
     number: int
     prompt_tokens: int = 100
-    conversation: int | None = None
+    conversation: None = None
 
 
 def replica(name: str, *, ready: bool = True) -> Replica:
