@@ -7,7 +7,7 @@ Without one it is nobody's: first come, first served to the engine with the fewe
 takes it at once, by seats and KV cache, which flatters whoever has no gateway.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from thinkscale.model.admission import (
@@ -113,7 +113,7 @@ class Front:
         serving = self._members.serving
         if not serving:
             return None
-        loads = [self._load(member, now) for member in serving]
+        loads = self._loads(serving, now)
         first = serving[loads.index(min(loads))]
         if self._fits(first, flight, now):
             return first
@@ -144,19 +144,31 @@ class Front:
         seen = self._seen.get(member)
         return seen if seen is not None and now - seen.at <= RECENT_SECONDS else None
 
-    def _load(self, member: Member, now: float) -> float:
-        """`model.admission.fullness`, without the objects that it takes; requests without us."""
-        ceiling, replica, index = self._ceiling, member.replica, self.index
+    def _loads(self, serving: Sequence[Member], now: float) -> list[float]:
+        """How full each is; requests without a ceiling.
+
+        NB: one loop, and `model.admission.fullness` written out, since every arrival asks this of
+        the whole fleet.
+        """
+        ceiling, index = self._ceiling, self.index
         if ceiling is None:
-            return sum(replica.counts)
-        if (seen := self._last(member, now)) is not None:
-            held = everybodys(self.held_at(member, now), seen, self._gateways, self._usual_stall)
-            return fullness(ceiling, held)
-        seats = replica.counts[index] / ceiling.seats
-        if ceiling.kv_tokens is None:
-            return seats
-        kv = replica.held_tokens(index, now) / ceiling.kv_tokens
-        return kv if kv > seats else seats
+            return [sum(member.replica.counts) for member in serving]
+        if self._seen:
+            return [self._fullness(ceiling, member, now) for member in serving]
+        seats, capacity, loads = ceiling.seats, ceiling.kv_tokens, []
+        for member in serving:
+            replica = member.replica
+            load = replica.counts[index] / seats
+            if capacity is not None and (kv := replica.held_tokens(index, now) / capacity) > load:
+                load = kv
+            loads.append(load)
+        return loads
+
+    def _fullness(self, ceiling: Ceiling, member: Member, now: float) -> float:
+        held, seen = self.held_at(member, now), self._last(member, now)
+        if seen is not None:
+            held = everybodys(held, seen, self._gateways, self._usual_stall)
+        return fullness(ceiling, held)
 
     def _fits(self, member: Member, flight: Flight, now: float) -> bool:
         if self._ceiling is not None:

@@ -5,6 +5,8 @@ in it: no length of a request that has not ended, no arrival that has not come.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -27,6 +29,8 @@ from thinkscale.simulation.flight import Flight
 from thinkscale.simulation.front import Front
 from thinkscale.simulation.members import Member, Stage
 
+_ROW: Final = attrgetter("arrived", "first_token", "first_answer", "prompt", "thinking", "cut_at")
+_WIDTH: Final = 6
 _EDGES: Final = np.array(AGE_EDGES_TOKENS)
 
 Numbers = npt.NDArray[np.float64]
@@ -51,13 +55,14 @@ class InFlight:
         """Tokens so far."""
         self.place: Counts = np.array(places, dtype=np.int64)
         """Which of the members; -1: held."""
-        self.arrived: Numbers = np.array([f.arrived for f in flights])
-        self.first_token: Numbers = np.array([f.first_token for f in flights])
-        self.first_answer: Numbers = np.array([f.first_answer for f in flights])
-        self.prompt: Counts = np.array([f.prompt for f in flights], dtype=np.int64)
-        self.thought: Counts = np.array([f.thinking for f in flights], dtype=np.int64)
+        columns = _columns(flights)
+        self.arrived: Numbers = columns[0]
+        self.first_token: Numbers = columns[1]
+        self.first_answer: Numbers = columns[2]
+        self.prompt: Counts = columns[3].astype(np.int64)
+        self.thought: Counts = columns[4].astype(np.int64)
         """The thought's length: of those that answer, since nobody knows that of the others."""
-        cut_at: Counts = np.array([f.cut_at for f in flights], dtype=np.int64)
+        cut_at: Counts = columns[5].astype(np.int64)
         self.answering = self.first_answer >= 0
         self.thinking = (self.first_token >= 0) & ~self.answering
         self.begun = self.thinking | self.answering
@@ -99,6 +104,13 @@ class InFlight:
             self.place[there], values[there], minlength=places
         ).tolist()
         return summed
+
+
+def _columns(flights: Sequence[Flight]) -> Numbers:
+    """Of shape (columns, flights); every integer in them is exact as a float."""
+    cells = chain.from_iterable(map(_ROW, flights))
+    table = np.fromiter(cells, dtype=np.float64, count=_WIDTH * len(flights))
+    return np.ascontiguousarray(table.reshape(-1, _WIDTH).T)
 
 
 def gateway_signals(

@@ -111,7 +111,14 @@ class Simulation:
         """Carry out all events before `until`."""
         at, heap, count = self._at, self._heap, len(self._at)
         stride = max(1, count // 100)
-        while (now := self.next_at) < until:
+        # Until here nothing can be over, so that the next event is all that there is to look at.
+        certain = min(until, self.scenario.duration_seconds) if self._next < count else 0.0
+        while True:
+            now = at[self._next] if self._next < count else math.inf
+            if heap and heap[0][0] < now:
+                now = heap[0][0]
+            if now >= certain and self.next_at >= until:
+                break
             if self._next < count and at[self._next] == now:
                 self._arrive(now)
                 if progress is not None and not self._next % stride:
