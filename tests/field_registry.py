@@ -84,6 +84,7 @@ FIELDS: Final[dict[str, str]] = {
     "spec.scaling.behavior.scaleDown.policies[].periodSeconds": SCALE
     + "test_shrinking_keeps_to_the_scale_down_policies",
     "spec.gateway.minReplicas": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
+    "spec.gateway.maxReplicas": SCALE + "test_gateways_come_with_the_tokens_that_pass",
     "spec.gateway.resources.requests.*": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.resources.limits.*": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.auth.apiKeysSecretRef.name": LIVE

@@ -19,6 +19,7 @@ from tests.cluster.operator_kit import SERVICE, Fleet, Operator, StandInGateway,
 from thinkscale.api import names
 from thinkscale.model.ages import BINS
 from thinkscale.model.signals import (
+    Counters,
     EngineSignals,
     LifeTableCounts,
     PhaseCounts,
@@ -91,6 +92,11 @@ class Scaled:
         """What one replica may hold, as the gateways were told."""
         ceiling: dict[str, Any] = self.directive()["ceiling"]
         return ceiling
+
+    def gateway_replicas(self) -> int:
+        """`spec.replicas` of the gateways' Deployment."""
+        made = self.fleet.get("deployment", names.gateway_name("r1"))
+        return int(made["spec"]["replicas"])
 
     def becomes(self, size: int) -> None:
         """Until the fleet has this size."""
@@ -308,3 +314,26 @@ def test_load_lowers_the_tier_that_loses_least_by_it(scaled: Scaled) -> None:
     )
     scaled.change({}, thinking=thinking | {"tiers": []})
     eventually(lambda: not told(), 30, "no tier tells its quality any more")
+
+
+@starting()
+def test_gateways_come_with_the_tokens_that_pass(scaled: Scaled) -> None:
+    fleet, begun = scaled.fleet, time.monotonic()
+    assert scaled.gateway_replicas() == 1
+
+    def passing() -> int:
+        tokens = round(25_000 * (time.monotonic() - begun))
+        scaled.gateway.say(counters=Counters(thinking_tokens=tokens))
+        return scaled.gateway_replicas()
+
+    end = begun + NOT_YET_SECONDS + 6
+    while time.monotonic() < end:  # a rate has been seen, and without maxReplicas it moves nothing
+        assert passing() == 1
+        time.sleep(0.2)
+    scaled.change({}, gateway={"maxReplicas": 2})
+    eventually(lambda: passing() == 2, 40, "as many gateways as there may be")
+    scaled.change({}, gateway={"maxReplicas": 6})
+    eventually(lambda: passing() == 3, 40, "as many gateways as the tokens need")
+    eventually(lambda: passing() and fleet.status()["gatewayReplicas"] == 3, 20, "in the status")
+    scaled.change({}, gateway={"maxReplicas": None})
+    eventually(lambda: passing() == 1, 20, "the minimum again")

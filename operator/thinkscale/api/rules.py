@@ -418,6 +418,14 @@ SCALING: Final[Sequence[CelRule]] = (
     ),
 )
 
+GATEWAY: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule="!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+        message="must be at least minReplicas: raise it, or lower minReplicas",
+        field=".maxReplicas",
+    ),
+)
+
 RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     "": ROOT,
     "spec": SPEC,
@@ -431,6 +439,7 @@ RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     "spec.thinking.tiers[].quality[]": QUALITY,
     "spec.slos[]": SLO,
     "spec.scaling": SCALING,
+    "spec.gateway": GATEWAY,
     **resource_rules("spec.gateway.resources"),
 }
 """All rules by the path of their node; the empty path is the whole object."""

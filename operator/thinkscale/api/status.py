@@ -111,6 +111,8 @@ class ReasoningServiceStatus(Resource):
     """Replicas whose native thinking budget did not hold, or could not be shown to, so that the
     gateways hold their budgets alone; absent: none.
     """
+    gateway_replicas: int | None = None
+    """Gateway pods that the operator wants."""
     thinking_depth: int | None = None
     """Requests whose first answer token is not out yet."""
     backlog_seconds: int | None = None

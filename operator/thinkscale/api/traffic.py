@@ -212,7 +212,11 @@ class GatewaySpec(Resource):
     """The gateway between the clients and the replicas."""
 
     min_replicas: Annotated[int, Field(ge=1, le=64)] = 1
-    """Gateway pods."""
+    """Gateway pods at least."""
+    max_replicas: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Gateway pods at most: between the two there are as many as the tokens that pass need, quick
+    to come and slow to go. Absent: always minReplicas.
+    """
     resources: ResourceRequirements | None = None
     """CPU and memory of a gateway pod; absent: the operator's own defaults."""
     queue: QueueSpec = QueueSpec()

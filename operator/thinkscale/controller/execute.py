@@ -87,7 +87,7 @@ class Executor:
         self._kube = kube
         self._applier = applier
         self._image = image
-        self._rendered: dict[str, tuple[int, tuple[Wish, ...]]] = {}
+        self._rendered: dict[str, tuple[tuple[int, int], tuple[Wish, ...]]] = {}
         self._workloads: dict[str, _Workload] = {}
 
     async def execute(
@@ -99,13 +99,15 @@ class Executor:
         debt: Debt,
         published: Published,
         live: int,
+        gateways: int,
         now: datetime,
     ) -> Outcome:
-        """Write the differences. `live`: the replicas before.
+        """Write the differences. `live`: the replicas before. `gateways`: as many as there should
+        be.
 
         Raises Departed, ApiUnavailable and ApiConflict: the tick is over, try again.
         """
-        troubles = await self._ensure_all(service, self._standing(service))
+        troubles = await self._ensure_all(service, self._standing(service, gateways))
         name = names.model_name(service.metadata.name)
         known = entry.known("Deployment", name)
         workload = self._workload(service, known.annotations if known else {})
@@ -146,13 +148,13 @@ class Executor:
             troubles=(*troubles, *refused),
         )
 
-    def _standing(self, service: ReasoningService) -> tuple[Wish, ...]:
-        """What depends on the resource alone: rendered once for each generation of it."""
-        uid, generation = service.metadata.uid, service.metadata.generation
+    def _standing(self, service: ReasoningService, gateways: int) -> tuple[Wish, ...]:
+        """What depends on the resource and the gateways' number alone: rendered once for both."""
+        uid, known = service.metadata.uid, (service.metadata.generation, gateways)
         rendered = self._rendered.get(uid)
-        if rendered is None or rendered[0] != generation:
-            objects = [*model_support(service), *gateway_objects(service, self._image)]
-            rendered = (generation, tuple(wish(intended) for intended in objects))
+        if rendered is None or rendered[0] != known:
+            objects = [*model_support(service), *gateway_objects(service, self._image, gateways)]
+            rendered = (known, tuple(wish(intended) for intended in objects))
             self._rendered[uid] = rendered
         return rendered[1]
 

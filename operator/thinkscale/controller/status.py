@@ -60,6 +60,7 @@ class Seen:
     decision: Decision
     rollout: Rollout | None
     """Of the model Deployment."""
+    gateways_wanted: int
     gateways_ready: int
     troubles: tuple[Trouble, ...]
     unattainable: str
@@ -110,6 +111,7 @@ def status_of(seen: Seen, before: ReasoningServiceStatus, now: datetime) -> Reas
             for one in seen.standings()
         ),
         native_budgets_doubted=doubted(signals),
+        gateway_replicas=seen.gateways_wanted,
         thinking_depth=None if signals is None else signals.phases.depth,
         backlog_seconds=_rounded(numbers.get("backlog_seconds")),
         lead_time_seconds=_rounded(numbers.get("lead_time_seconds")),

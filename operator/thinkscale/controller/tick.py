@@ -7,7 +7,7 @@ found again in the cluster by a process that has just started.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -30,8 +30,10 @@ from thinkscale.controller.trouble import Trouble
 from thinkscale.errors import SpecInvalid
 from thinkscale.kube.resources import DEPLOYMENTS
 from thinkscale.model.decision import Decision
+from thinkscale.model.observation import Observation
 from thinkscale.model.reading import Value, map_reading
-from thinkscale.scaling import State, attainable
+from thinkscale.scaling import State, attainable, gateways
+from thinkscale.scaling.gateways import Passed
 from thinkscale.signals.source import GatewaySource
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ class Memory:
     state: State
     published: Published
     debt: Debt
+    passed: Passed = field(default_factory=Passed)
+    """Through the gateways, as far as it tells their number."""
     size: int | None = None
     """Replicas last stated: restated if somebody deletes or scales the Deployment."""
     attempted: int | None = None
@@ -125,6 +129,7 @@ class Ticker:
         memory.attempted = target_replicas(decision, fleet.desired)
         self._pools.state(key, memory.attempted)
         memory.debt = debt.observe(memory.debt, observation, now)
+        gateways_wanted = self._gateways(entry, service, memory, observation, now)
         outcome = await self._executor.execute(
             service,
             entry,
@@ -133,6 +138,7 @@ class Ticker:
             memory.debt,
             memory.published,
             fleet.desired,
+            gateways_wanted,
             now,
         )
         memory.published, memory.size = outcome.published, outcome.replicas
@@ -144,13 +150,13 @@ class Ticker:
             gather.rollout_of(entry, name)
             for name in (deployment, names.gateway_name(service.metadata.name))
         ]
-        gateways = entry.component(names.COMPONENT_GATEWAY)
+        gateway_pods = entry.component(names.COMPONENT_GATEWAY)
         pace = map_reading(observation.signals, lambda signals: signals.fastest_token_seconds)
         findings = attainable.check(
             intent, memory.state, pace.value if isinstance(pace, Value) else None
         )
         met, leaving = _standing_troubles(outcome.troubles, memory, now)
-        troubles = trouble.all_of(met, rollouts, fleet.replicas, decision.stuck, gateways, now)
+        troubles = trouble.all_of(met, rollouts, fleet.replicas, decision.stuck, gateway_pods, now)
         seen = Seen(
             service=service,
             intent=intent,
@@ -158,7 +164,8 @@ class Ticker:
             fleet=fleet,
             decision=decision,
             rollout=rollouts[0],
-            gateways_ready=sum(pod.ready and not pod.deleting for pod in gateways),
+            gateways_wanted=gateways_wanted,
+            gateways_ready=sum(pod.ready and not pod.deleting for pod in gateway_pods),
             troubles=tuple(troubles),
             unattainable="; ".join(finding.message for finding in findings),
             scaled=scaled,
@@ -184,6 +191,33 @@ class Ticker:
         if scaled is not None or outcome.rolled:
             await self._reporter.announce(service.metadata, decision, scaled, outcome.rolled)
         return min(decision.next_tick_seconds, wait, LEAVING_SECONDS if leaving else wait)
+
+    def _gateways(
+        self,
+        entry: Service,
+        service: ReasoningService,
+        memory: Memory,
+        observation: Observation,
+        now: datetime,
+    ) -> int:
+        """Gateway pods that there should be."""
+        spec, name = service.spec.gateway, names.gateway_name(service.metadata.name)
+        rollout = gather.rollout_of(entry, name)
+        least = spec.min_replicas
+        most = max(least, spec.max_replicas or least)
+        before = least if rollout is None else rollout.replicas
+        wanted, memory.passed = gateways.size(least, most, before, memory.passed, observation, now)
+        if rollout is not None and wanted != before:
+            logger.info(
+                "Scaled gateways",
+                extra={
+                    "namespace": service.metadata.namespace,
+                    "service": service.metadata.name,
+                    "from": before,
+                    "to": wanted,
+                },
+            )
+        return wanted
 
     def _memory(self, key: str, entry: Service, service: ReasoningService) -> Memory:
         """The memory of this very resource; what the ConfigMap knows, if this process is new."""

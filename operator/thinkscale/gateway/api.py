@@ -7,6 +7,7 @@ away cancels its handler (aiohttp's `handler_cancellation`), which closes the up
 import asyncio
 import time
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import orjson
 from aiohttp import web
@@ -47,6 +48,8 @@ class Api:
         self._upstream = upstream
         self._patience = patience
         self._relays: set[Relay] = set()
+        self._met: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
+        """Clients' connections, and how many gateways there were when they were made."""
         self._born = int(time.time())
 
     def application(self) -> web.Application:
@@ -58,7 +61,7 @@ class Api:
         app.router.add_post(responses.PATH, self._responses)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
-        app.on_response_prepare.append(self._close_when_draining)
+        app.on_response_prepare.append(self._close_when_due)
         return app
 
     async def watch(self) -> None:
@@ -82,12 +85,16 @@ class Api:
             thought.item.flight.would_lose_millipoints = round(1000 * brownout.lost_points(thought))
             thought.item.close_thought(limit)
 
-    async def _close_when_draining(self, _: web.Request, response: web.StreamResponse) -> None:
-        """No answer keeps its connection then: clients with pools would never let go.
+    async def _close_when_due(self, request: web.Request, response: web.StreamResponse) -> None:
+        """No answer keeps its connection while this gateway drains, nor when there are more
+        gateways than when the connection was made: clients with pools would never let go, and never
+        come to the new ones.
 
         NB: `force_close` alone comes too late to be told in the headers here.
         """
-        if self._gateway.draining:
+        gateways, transport = self._gateway.router.gateways, request.transport
+        before = gateways if transport is None else self._met.setdefault(transport, gateways)
+        if self._gateway.draining or gateways > before:
             response.force_close()
             response.headers["Connection"] = "close"
 

@@ -38,8 +38,8 @@ class GatewayImage:
     pull_policy: str = "IfNotPresent"
 
 
-def gateway_objects(service: ReasoningService, image: GatewayImage) -> list[Object]:
-    """Everything of the gateway but the runtime ConfigMap."""
+def gateway_objects(service: ReasoningService, image: GatewayImage, replicas: int) -> list[Object]:
+    """Everything of the gateway but the runtime ConfigMap, with so many pods."""
     name = names.gateway_name(service.metadata.name)
     return [
         service_account(service, name, names.COMPONENT_GATEWAY),
@@ -47,7 +47,7 @@ def gateway_objects(service: ReasoningService, image: GatewayImage) -> list[Obje
         _role_binding(service, name),
         _service(service),
         disruption_budget(service, name, names.COMPONENT_GATEWAY),
-        _deployment(service, name, image),
+        _deployment(service, name, image, replicas),
     ]
 
 
@@ -102,14 +102,14 @@ def _service(service: ReasoningService) -> Object:
     }
 
 
-def _deployment(service: ReasoningService, name: str, image: GatewayImage) -> Object:
+def _deployment(service: ReasoningService, name: str, image: GatewayImage, replicas: int) -> Object:
     selector = names.selector(service.metadata.name, names.COMPONENT_GATEWAY)
     labels = names.service_labels(service.metadata.name, names.COMPONENT_GATEWAY)
     grace = service.spec.engine.drain_seconds + DEREGISTER_SECONDS + GRACE_MARGIN_SECONDS
     return {
         **owned(service, "apps/v1", "Deployment", name, names.COMPONENT_GATEWAY),
         "spec": {
-            "replicas": service.spec.gateway.min_replicas,
+            "replicas": replicas,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": selector},
             "strategy": {

@@ -63,7 +63,7 @@ def test_the_operator_holds_all_that_it_grants_to_a_gateway() -> None:
         for verb in rule.verbs
     }
     roles = [
-        o for o in gateway_objects(service, GatewayImage(reference="i")) if o["kind"] == "Role"
+        o for o in gateway_objects(service, GatewayImage(reference="i"), 1) if o["kind"] == "Role"
     ]
     granted = {
         (group, resource, verb)

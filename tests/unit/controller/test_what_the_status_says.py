@@ -116,6 +116,7 @@ def seen(reading: Reading[MergedSignals] | None = None, **fields: Any) -> Seen:
         "fleet": view,
         "decision": decision(),
         "rollout": Rollout(replicas=2, existing=2, updated=2, current=True, failure=""),
+        "gateways_wanted": 1,
         "gateways_ready": 1,
         "troubles": (),
         "unattainable": "",
@@ -386,3 +387,8 @@ def test_a_debt_that_grows_is_another_picture() -> None:
     assert not has_moved(
         before, status_of(seen(owed=Owed(cut=11, withheld_tokens=1000)), before, NOW)
     )
+
+
+def test_the_gateways_that_the_operator_wants_are_told() -> None:
+    status = status_of(seen(gateways_wanted=3), ReasoningServiceStatus(), NOW)
+    assert status.gateway_replicas == 3

@@ -47,7 +47,7 @@ def service(**spec: Any) -> ReasoningService:
 def everything(made: ReasoningService) -> list[Object]:
     return [
         *model_support(made),
-        *gateway_objects(made, IMAGE),
+        *gateway_objects(made, IMAGE, 2),
         runtime_config_map(made, {"config.json": "{}"}),
         model_deployment(made, pin_of(made, {}), 2),
     ]
@@ -158,7 +158,7 @@ def test_shared_memory_of_the_users_own_is_not_mounted_over() -> None:
 def test_a_gateway_lives_as_long_as_the_streams_that_a_replica_may_finish() -> None:
     made = service(engine=ENGINE | {"drainSeconds": 100})
     model = model_pod_template(made)["spec"]["terminationGracePeriodSeconds"]
-    (deployment,) = [o for o in gateway_objects(made, IMAGE) if o["kind"] == "Deployment"]
+    (deployment,) = [o for o in gateway_objects(made, IMAGE, 2) if o["kind"] == "Deployment"]
     grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert grace >= model >= 100
 
@@ -284,7 +284,7 @@ def test_a_gateway_that_asks_for_keys_mounts_their_secret_and_gets_no_right_to_r
 ):
     auth = {"apiKeysSecretRef": {"name": "clients"}}
     made = {
-        thing["kind"]: thing for thing in gateway_objects(service(gateway={"auth": auth}), IMAGE)
+        thing["kind"]: thing for thing in gateway_objects(service(gateway={"auth": auth}), IMAGE, 1)
     }
     pod = made["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -297,7 +297,7 @@ def test_a_gateway_that_asks_for_keys_mounts_their_secret_and_gets_no_right_to_r
 
 
 def test_a_gateway_without_keys_mounts_nothing() -> None:
-    (deployment,) = [o for o in gateway_objects(service(), IMAGE) if o["kind"] == "Deployment"]
+    (deployment,) = [o for o in gateway_objects(service(), IMAGE, 1) if o["kind"] == "Deployment"]
     pod = deployment["spec"]["template"]["spec"]
     assert "volumes" not in pod
     assert "volumeMounts" not in pod["containers"][0]
@@ -306,7 +306,7 @@ def test_a_gateway_without_keys_mounts_nothing() -> None:
 
 @pytest.mark.parametrize("gateway", [{}, {"auth": {"apiKeysSecretRef": {"name": "clients"}}}])
 def test_a_gateway_understands_the_flags_that_it_is_started_with(gateway: dict[str, Any]) -> None:
-    made = gateway_objects(service(gateway=gateway), IMAGE)
+    made = gateway_objects(service(gateway=gateway), IMAGE, 1)
     (deployment,) = [o for o in made if o["kind"] == "Deployment"]
     command, *flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     given = command_line().parse_args(flags)
