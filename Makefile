@@ -10,7 +10,7 @@ PROCESSES := $(addprefix tests/unit/,cli emulator engines gateway quality story)
 SIMULATIONS := $(addprefix tests/unit/,fidelity simulation)
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
-.PHONY: install venv check lint types contracts test test-unit test-processes test-simulations test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo image clean clean-cache
+.PHONY: install venv check lint types contracts test test-unit test-processes test-simulations test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo bench-gateway soak-gateway image clean clean-cache
 
 install:            ## everything that tests and demo need (first time: minutes; then seconds)
 	scripts/install
@@ -70,6 +70,14 @@ fidelity: engine    ## the simulator against it, half an hour; JSON=FILE, PLOT=F
 
 sweep-demo: engine  ## what thinking buys, on a real vLLM, in a quarter of an hour; JSON=FILE
 	.venv/bin/python -m e2e.sweep $(if $(JSON),--json $(JSON))
+
+bench-gateway: venv   ## a token's cost beside nginx and LiteLLM, six minutes; JSON=FILE, LITELLM=no
+	.venv/bin/python -m benchmarks.gateway $(if $(JSON),--json $(JSON)) \
+	  $(if $(filter no,$(LITELLM)),--no-litellm)
+
+soak-gateway: venv    ## half an hour of streams while replicas die; MINUTES=N, JSON=FILE
+	.venv/bin/python -m benchmarks.gateway.soak $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(JSON),--json $(JSON))
 
 image: install      ## the product's image as a docker-archive; prints its path
 	@.venv/bin/python -c 'from e2e.harness import images; print(images.product_archive())'
