@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 BEGINNING_CHARACTERS: Final = 2048
-"""Of a message, or a raw prompt: it grows at its end."""
+"""Of a raw prompt, which grows at its end; and about what is looked at of a message."""
 REMEMBERED: Final = 20_000
 
 
@@ -62,10 +62,24 @@ def _beginning(body: Mapping[str, Any]) -> Iterator[str]:
     for message in messages if isinstance(messages, list) else ():
         if not isinstance(message, Mapping):
             return
-        content = message.get("content")
-        yield (content if isinstance(content, str) else str(content))[:BEGINNING_CHARACTERS]
+        yield _text(message.get("content"))
         if message.get("role") == "user":
             return
+
+
+def _text(content: Any) -> str:
+    """What tells this content from others: a picture may be megabytes."""
+    if isinstance(content, str):
+        return _gist(content)
+    parts = content if isinstance(content, list) else ()
+    pieces = [value for part in parts if isinstance(part, Mapping) for value in part.values()]
+    urls = [piece.get("url") for piece in pieces if isinstance(piece, Mapping)]
+    return " ".join([_gist(each) for each in (*pieces, *urls) if isinstance(each, str)])
+
+
+def _gist(text: str) -> str:
+    half = BEGINNING_CHARACTERS // 2
+    return text if len(text) <= 2 * half else f"{len(text)} {text[:half]}{text[-half:]}"
 
 
 def _number(parts: Collection[str]) -> int:

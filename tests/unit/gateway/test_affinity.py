@@ -97,6 +97,20 @@ def test_requests_that_begin_alike_are_spread_and_a_later_turn_finds_the_last_of
     assert sent(router, 6, 7) == "c"
 
 
+def test_parts_of_a_message_tell_conversations_apart() -> None:
+    def shown(text: str, url: str) -> dict[str, Any]:
+        parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+        return {"messages": [{"role": "user", "content": parts}]}
+
+    picture = "data:image/png;base64," + "A" * 1_000_000
+    one = number_of(shown("what is it?", picture))
+    assert number_of(shown("what is it?", picture)) == one
+    assert number_of(shown("who is it?", picture)) != one
+    assert number_of(shown("what is it?", picture + "B")) != one
+    rules = "Follow these rules. " * 1000
+    assert number_of(said(rules + "why?")) != number_of(said(rules + "how?"))
+
+
 def test_a_client_may_name_it() -> None:
     named = conversation_of({**said("why?"), "prompt_cache_key": "mine"})
     assert named == conversation_of({**said("how?"), "prompt_cache_key": "mine"})

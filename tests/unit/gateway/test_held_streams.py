@@ -12,7 +12,7 @@ import pytest
 from tests.unit.gateway.asking import PLAN, chat
 from tests.unit.gateway.conftest import free_port
 
-EVERY_SECONDS = 0.2
+EVERY_SECONDS = 0.1
 COMMENT = b": waiting for a model server\n\n"
 PLAN_OF = {PLAN: {"thinking_tokens": 5, "answer_tokens": 4}}
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -25,7 +25,7 @@ def emulator_flags() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def gateway_flags() -> list[str]:
-    return ["--held-comment-seconds", str(EVERY_SECONDS), "--connect-timeout-seconds", "1"]
+    return ["--held-comment-seconds", str(EVERY_SECONDS), "--connect-timeout-seconds", "0.4"]
 
 
 @pytest.fixture
