@@ -23,6 +23,7 @@ from thinkscale.gateway.key_source import KeySource
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.relay import Relay
 from thinkscale.gateway.request import BadRequest, ClientRequest, parse
+from thinkscale.gateway.tracing import CONTEXT_HEADERS, Trace, Tracing
 from thinkscale.gateway.upstream import Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
@@ -41,12 +42,14 @@ class Api:
         upstream: Upstream,
         patience: Patience,
         keys: KeySource | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """`keys`: what clients must show; None: they need no key."""
+        """`keys`: what clients must show; None: they need no key. `tracing`: None: no spans."""
         self._gateway = gateway
         self._guard = Guard(keys, gateway.tally) if keys else None
         self._upstream = upstream
         self._patience = patience
+        self._tracing = tracing
         self._relays: set[Relay] = set()
         self._met: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         """Clients' connections, and how many gateways there were when they were made."""
@@ -118,7 +121,10 @@ class Api:
             self._gateway.ledger.totals.refused += 1
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
             return refusal(error.message, kind, error.status, param=error.param)
-        relay = self._relay(request, config, parsed, client)
+        trace = None
+        if self._tracing is not None:
+            trace = self._tracing.begin(parsed.route, config.model, request.headers)
+        relay = self._relay(request, config, parsed, client, trace)
         session = request.headers.get(SESSION_HEADER, "")
         relay.flight.conversation = conversation_of(parsed.body, session)
         if parsed.grant.tier:
@@ -130,6 +136,8 @@ class Api:
             raise asyncio.CancelledError from None  # as aiohttp itself would have, a moment later
         finally:
             self._relays.discard(relay)
+            if trace is not None:
+                trace.end(relay.flight, relay.outcome, self._gateway.clock())
             self._gateway.tally.ended(
                 tier=parsed.grant.tier,
                 key=request.get(KEY_ID),
@@ -148,9 +156,17 @@ class Api:
         return parsed, StreamingClient(request) if parsed.stream else WaitingClient(route)
 
     def _relay(
-        self, request: web.Request, config: GatewayConfig, parsed: ClientRequest, client: Client
+        self,
+        request: web.Request,
+        config: GatewayConfig,
+        parsed: ClientRequest,
+        client: Client,
+        trace: Trace | None,
     ) -> Relay:
         headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
+        if trace is not None:
+            headers = {n: v for n, v in headers.items() if n not in CONTEXT_HEADERS}
+            headers.update(trace.headers)
         if self._guard is not None:
             headers.pop("Authorization", None)  # it is between the client and us
         return Relay(

@@ -20,6 +20,7 @@ from thinkscale.gateway.key_source import KeySource, KeysUnreadable
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.sources import FileSource, Source
 from thinkscale.gateway.standalone import UpstreamSource, named
+from thinkscale.gateway.tracing import NoSdk, Tracing, otlp
 from thinkscale.gateway.verify import RETRY_SECONDS
 from thinkscale.gateway.wish import NO_THINKING
 from thinkscale.model.gateway_config import (
@@ -49,6 +50,7 @@ class Options:
     patience: Patience
     drain_delay_seconds: float
     native_retry_seconds: float
+    tracing: Tracing | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,6 +83,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         ),
         drain_delay_seconds=given.drain_delay_seconds,
         native_retry_seconds=given.native_budget_retry_seconds,
+        tracing=_tracing(parser, given),
     )
 
 
@@ -99,6 +102,11 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=port, help="the API (default: 8080)")
     parser.add_argument(
         "--admin-port", type=port, default=9090, help="signals, metrics and probes (default: 9090)"
+    )
+    parser.add_argument(
+        "--otlp-traces",
+        action="store_true",
+        help="send spans of requests and their phases by OTLP, as the OTEL_* variables say",
     )
     keys = parser.add_mutually_exclusive_group()
     keys.add_argument(
@@ -316,3 +324,12 @@ def _tier(text: str) -> TierConfig:
     if not effort or not tokens or effort == NO_THINKING:
         raise argparse.ArgumentTypeError(f"{text!r} is not EFFORT=TOKENS, such as low=2048")
     return TierConfig(name=effort, max_tokens=whole(tokens))
+
+
+def _tracing(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Tracing | None:
+    if not given.otlp_traces:
+        return None
+    try:
+        return otlp()
+    except NoSdk as error:
+        parser.error(f"--otlp-traces: {error}")

@@ -58,7 +58,9 @@ async def serve(options: Options) -> None:
     async with AsyncExitStack() as stack:
         upstream = Upstream()
         stack.push_async_callback(upstream.close)
-        api = Api(gateway, upstream, options.patience, options.keys)
+        if options.tracing is not None:
+            stack.callback(options.tracing.close)
+        api = Api(gateway, upstream, options.patience, options.keys, options.tracing)
         admin = Admin(gateway).application()
         runner = await _listen(stack, api.application(), options.host, options.port)
         await _listen(stack, admin, options.host, options.admin_port)
