@@ -1,0 +1,106 @@
+"""A client that does not read: the engine waits, the gateway's memory does not grow, and nothing is
+lost when the client reads on.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.unit.gateway.in_process import Engine, front_of, served
+
+EVENTS = 40_000
+EVENT = (
+    'data: {{"id":"c","created":1,"model":"tiny","choices":[{{"index":0,"delta":'
+    '{{"content":"{text}"}},"finish_reason":null,"token_ids":[{token}]}}]}}\n\n'
+)
+PADDING = "x" * 400
+
+
+class Torrent:
+    """An engine that sends as fast as it can."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.gone = asyncio.Event()
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._chat)
+        return app
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for number in range(EVENTS):
+                text = EVENT.format(text=f"{number} {PADDING}", token=1000 + number)
+                await response.write(text.encode())
+                self.sent = number + 1
+                if number % 100 == 0:
+                    await asyncio.sleep(0)
+            await response.write(b"data: [DONE]\n\n")
+        except ConnectionError:
+            self.gone.set()
+        except asyncio.CancelledError:
+            self.gone.set()
+            raise
+        return response
+
+
+@asynccontextmanager
+async def torrent_before_a_client(
+    **body: Any,
+) -> AsyncIterator[tuple[Torrent, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """The client has sent its request and reads nothing."""
+    torrent = Torrent()
+    async with (
+        served(torrent.application()) as url,
+        front_of(Engine("vllm", url)) as front,
+    ):
+        port = int(front.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        data = json.dumps({"stream": True, "messages": [], **body}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+        writer.write(head.encode() + b"\r\n" + data)
+        try:
+            yield torrent, reader, writer
+        finally:
+            writer.close()
+
+
+async def stalled_at(torrent: Torrent) -> int:
+    """How much the engine had sent when it could send no more."""
+    before = -1
+    while torrent.sent != before or not before:
+        before = torrent.sent
+        await asyncio.sleep(0.3)
+    return before
+
+
+@pytest.mark.parametrize("body", [{}, {"return_token_ids": True}], ids=["plain", "with ids"])
+async def test_a_client_that_does_not_read_stalls_its_engine_and_loses_nothing(
+    body: dict[str, Any],
+) -> None:
+    async with torrent_before_a_client(**body) as (torrent, reader, _):
+        # What lies in sockets and buffers is megabytes by the kernel's will, and not all of it.
+        assert await stalled_at(torrent) < EVENTS * 0.9
+        data = bytearray()
+        while b"[DONE]" not in data[-200:]:
+            piece = await reader.read(2**20)
+            assert piece
+            data += piece
+        seen = [int(number) for number in re.findall(rb'"content":"(\d+) x', bytes(data))]
+        assert seen == list(range(EVENTS))
+
+
+async def test_a_client_that_hangs_up_while_it_is_behind_frees_its_engine() -> None:
+    async with torrent_before_a_client() as (torrent, _, writer):
+        assert await stalled_at(torrent) < EVENTS * 0.9
+        writer.transport.abort()
+        await asyncio.wait_for(torrent.gone.wait(), 1)
