@@ -6,7 +6,8 @@ A closed thought goes on as a new prompt at its replica, so closing many at once
 who answer: a replica closes at most `cuts_per_replica_second` of its thoughts a second. And every
 cut is taken from the allowance that the directive brought; when that is used up nobody is cut until
 the next one comes. The longest thoughts go first: they hold the most KV cache. Where tiers tell
-their quality, those go first that lose the least expected score for each replica-second saved.
+their quality, those go first that lose the least expected score for each replica-second saved; of
+a tier that is far dearer than another a few are closed each second, and then one looks again.
 """
 
 from collections.abc import Iterable
@@ -37,13 +38,15 @@ class Thought(Generic[T]):
 class CutLimits:
     """What may still be cut. Instants are seconds on the caller's clock."""
 
-    __slots__ = ("_credits", "allowed", "per_replica_second")
+    __slots__ = ("_credits", "_dear", "allowed", "per_replica_second")
 
     def __init__(self) -> None:
         self.allowed = 0
         """Cuts left under this directive."""
         self.per_replica_second = 0.0
         self._credits: dict[str, tuple[float, float]] = {}
+        self._dear: tuple[float, float] | None = None
+        """Credit for dear tiers, and since when."""
 
     def renew(self, *, cuts_allowed: int, per_replica_second: float, gateways: int = 1) -> None:
         """A directive arrived: its limits, of which one gateway of several has its share.
@@ -66,13 +69,26 @@ class CutLimits:
         chosen: list[Thought[T]] = []
         if self.allowed <= 0:
             return chosen
+        dear_left = self._dear_credit(terms.dear_cuts_per_second, now) if terms else 0.0
         for thought in _in_order(thoughts, effective_tokens, terms):
             if self.allowed <= 0:
                 break
+            is_dear = terms is not None and terms.is_dear(thought.tier)
+            if is_dear and dear_left < 1 - _EARLY:
+                continue
             if self._take(thought.replica, now):
                 self.allowed -= 1
+                dear_left -= is_dear
                 chosen.append(thought)
+        if terms:
+            self._dear = (dear_left, now)
         return chosen
+
+    def _dear_credit(self, per_second: float, now: float) -> float:
+        """A second's worth and one more at first, and at most. Two replicas: one in 2.5 s."""
+        most = 1.0 + per_second
+        credit, since = self._dear or (most, now)
+        return max(0.0, min(most, credit + per_second * (now - since)))
 
     def _take(self, replica: str, now: float) -> bool:
         rate = self.per_replica_second

@@ -32,6 +32,10 @@ class TierBudgets(Wire):
     """
     points_per_second: tuple[Price, ...]
     """The same for each replica-second that closing it saves."""
+    patience_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """The tier is lowered only while the first of the fresh waits longer. Who is patient is dear:
+    its thoughts are closed one after the other.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +79,16 @@ class TierTerms:
     tiers: tuple[TierBudgets, ...] = ()
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Budget in force by tier."""
+    dear_cuts_per_second: float = 0.0
+    """Thoughts of dear tiers that may be closed in a second, of all replicas together."""
 
     def limit(self, tier: str, otherwise: int) -> int:
         """A thought of the tier is closed at this age; `otherwise`: the common budget."""
         return self.tokens.get(tier, otherwise)
+
+    def is_dear(self, tier: str) -> bool:
+        """Whether the tier is far dearer than another."""
+        return any(known.name == tier and known.patience_seconds > 0 for known in self.tiers)
 
     def lost_points(self, tier: str, age_tokens: int) -> float:
         """Expected score that a thought closed at this age loses, percent points; 0: not known."""

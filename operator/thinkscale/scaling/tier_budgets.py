@@ -6,6 +6,11 @@ that a request takes and the score that it loses; of the menu the lower convex h
 price of the next second only rises. The cheapest pieces of all menus are taken first. Tiers that
 tell nothing keep the common budget: nobody knows what they would lose.
 
+What is short now is not known to the second, and arrivals come in waves. So where one tier is far
+dearer than another, more is saved on the cheap one than is short, and the dear one is lowered only
+when somebody has waited for a quarter of what he can, its thoughts one after the other
+(`model.cutting`): together that halves what small fleets give up.
+
 A curve is of caps on all of a tier's requests, as a sweep measures it; what one cut costs follows
 from the share of thoughts that get that far. All tiers share the one life table.
 """
@@ -19,6 +24,7 @@ from typing import Final
 from thinkscale.model.brownout import Carried
 from thinkscale.model.intent import Intent, Tier
 from thinkscale.model.tier_budgets import Place, TierBudgets, place_of
+from thinkscale.scaling.capacity import slack_seconds
 from thinkscale.scaling.survival import Survival
 
 LEAST_SHARE: Final = 0.001
@@ -28,6 +34,17 @@ LEAST_SAVED: Final = 0.01
 """Of a request's seconds."""
 ROUNDING: Final = 1 + 1e-9
 LEAST_WEIGHT: Final = 1e-6
+FAR_DEARER: Final = 4.0
+"""Times the price of the cheapest first step down."""
+AHEAD: Final = 4.0
+"""Times what is short is saved where that is far cheaper than elsewhere. With 2.5 small fleets give
+up as much, and are late a little more often; with all that there is to save, a large one uses up
+twice the allowance.
+"""
+PATIENCE_SHARE: Final = 0.25
+"""Of the tightest threshold that a wait counts against. With more, more are late."""
+PATIENCE_SECONDS: Final = 2.5
+"""Where there is no such threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +120,38 @@ def render(
         for tier in intent.tiers
     ]
     pieces = _pieces(menus)
-    columns = [_budgets(menus, pieces, point.budget_tokens) for point in carried]
+    dear = _dear(menus, pieces)
+    cheap = min(dear.values(), default=-1.0) / FAR_DEARER
+    columns = [_budgets(menus, pieces, point.budget_tokens, cheap) for point in carried]
+    patience = _patience_seconds(intent)
     return tuple(
         TierBudgets(
             name=tier.name,
             budget_tokens=tuple(column[k] for column in columns),
             lost_points=tuple(_lost(menu, tier, p.budget_tokens, thinking) for p in carried),
             points_per_second=tuple(_price(menu, tier, p) for p in carried),
+            patience_seconds=patience if k in dear else 0.0,
         )
         for k, (tier, menu) in enumerate(zip(intent.tiers, menus, strict=True))
     )
+
+
+def _patience_seconds(intent: Intent) -> float:
+    """A quarter of a threshold of 10 s: 2.5 s."""
+    slack = slack_seconds(intent.objectives)
+    return PATIENCE_SECONDS if slack is None else _three_digits(PATIENCE_SHARE * slack)
+
+
+def _dear(menus: Sequence[Menu], pieces: Sequence[_Piece]) -> dict[int, float]:
+    """The tiers that are far dearer than the cheapest of those that come, with the price of their
+    first step down.
+    """
+    first: dict[int, float] = {}
+    for piece in pieces:
+        if menus[piece.tier].weight > 0:
+            first.setdefault(piece.tier, piece.price)
+    least = min(first.values(), default=0.0)
+    return {tier: price for tier, price in first.items() if price > FAR_DEARER * least}
 
 
 def _weight(tier: Tier, intent: Intent, arrivals: Mapping[str, float]) -> float:
@@ -171,18 +210,24 @@ def _dearer(
     return (one[1] - middle[1]) * (one[0] - last[0]) >= (one[1] - last[1]) * (one[0] - middle[0])
 
 
-def _budgets(menus: Sequence[Menu], pieces: Sequence[_Piece], common_tokens: int) -> list[int]:
-    """Each tier's budget where the others have the common one."""
+def _budgets(
+    menus: Sequence[Menu], pieces: Sequence[_Piece], common_tokens: int, cheap: float
+) -> list[int]:
+    """Each tier's budget where the others have the common one. Pieces up to the price `cheap` are
+    taken for more than is short.
+    """
     left = [menu.seconds[-1] for menu in menus]
-    saving = sum(m.weight * (m.seconds[-1] - m.seconds_at(common_tokens)) for m in menus)
+    short = sum(m.weight * (m.seconds[-1] - m.seconds_at(common_tokens)) for m in menus)
+    ahead = (AHEAD - 1) * short
     for piece in pieces:
         weight = menus[piece.tier].weight
-        if saving <= 0:
+        wanted = short + (ahead if piece.price <= cheap else 0.0)
+        if wanted <= 0:
             break
         if weight > 0:
-            share = min(1.0, saving / (weight * piece.seconds))
-            left[piece.tier] -= share * piece.seconds
-            saving -= share * weight * piece.seconds
+            saved = min(wanted, weight * piece.seconds)
+            left[piece.tier] -= saved / weight
+            short -= saved
     # Nobody of a tier has come: there is nothing to trade, and it is treated like everybody.
     return [
         menu.budget_at(seconds)

@@ -15,7 +15,7 @@ from thinkscale.model.intent import Budget, Intent, QualityPoint, Tier
 from thinkscale.scaling import brownout, tier_budgets
 from thinkscale.scaling.allowance import Allowance
 from thinkscale.scaling.capacity import Bounds
-from thinkscale.scaling.tier_budgets import score_percent
+from thinkscale.scaling.tier_budgets import FAR_DEARER, score_percent
 
 THOUGHTS = memoryless(2000)
 CARRIED = tuple(
@@ -70,6 +70,31 @@ def test_a_tier_that_next_to_nobody_is_of_is_not_closed_for_a_rounding_error() -
     rare = {"flat": 1.0, "steep": 4.5e-94}
     _, steep = tier_budgets.render(intent_with(FLAT, STEEP), CARRIED, THOUGHTS, rare, 1024)
     assert steep.budget_tokens == (1024, 2048, 4096)
+
+
+def test_where_one_tier_is_far_dearer_more_is_saved_on_the_other_and_that_one_is_patient() -> None:
+    points = (*CARRIED, Carried(budget_tokens=8192, replica_seconds=4.0))
+    curves = {"cheap": (77.0, 78.0, 79.0, 80.0), "dear": (20.0, 40.0, 60.0, 80.0)}
+    ages = (1024, 2048, 4096, 8192)
+    pair = [tier(n, *zip(ages, s, strict=True), most=8192) for n, s in curves.items()]
+    intent = replace(make_intent(budget=Budget(max_tokens=8192, floor_tokens=1024)), tiers=pair)
+    cheap, dear = tier_budgets.render(intent, points, THOUGHTS, {}, 1024)
+    # One second each is short at 4,096: the cheap one could save both, and saves all its three.
+    assert cheap.budget_tokens == (1024, 1024, 1024, 8192)
+    assert dear.budget_tokens == (1024, 4096, 8192, 8192)
+    assert (cheap.patience_seconds, dear.patience_seconds) == (0.0, 2.0), "of 8 s"
+    nobody = replace(intent, objectives=())
+    assert tier_budgets.render(nobody, points, THOUGHTS, {}, 1024)[1].patience_seconds == 2.5
+    near = replace(pair[1], name="near", quality=pair[0].quality)
+    alike = tier_budgets.render(replace(intent, tiers=(pair[0], near)), points, THOUGHTS, {}, 1024)
+    assert {each.patience_seconds for each in alike} == {0.0}
+    assert min(alike[1].budget_tokens[1:]) > 1024, "no more is saved than is short"
+
+
+def test_a_dear_tier_of_which_nobody_comes_makes_nobody_save_more() -> None:
+    made = tier_budgets.render(intent_with(FLAT, STEEP), CARRIED, THOUGHTS, {"flat": 9.0}, 1024)
+    assert [each.budget_tokens for each in made] == [(1024, 2048, 4096)] * 2
+    assert {each.patience_seconds for each in made} == {0.0}
 
 
 def test_one_tier_alone_has_the_common_budget() -> None:
@@ -164,7 +189,7 @@ def test_no_budget_is_under_the_floor_or_over_the_maximum_and_less_room_gives_no
     st.floats(0.05, 0.95),
     st.integers(0, 2),
 )
-def test_where_each_step_down_is_dearer_the_tiers_lose_no_more_than_under_a_common_budget(
+def test_where_no_tier_is_far_dearer_they_lose_no_more_than_under_a_common_budget(
     one: list[float], other: list[float], share: float, at_point: int
 ) -> None:
     points = tuple(
@@ -173,6 +198,8 @@ def test_where_each_step_down_is_dearer_the_tiers_lose_no_more_than_under_a_comm
     )
     falls = [sorted(one), sorted(other)]  # points lost by the first step down, the second, ...
     assume(all(sum(fall) <= 100 for fall in falls))
+    cheapest, dearest = sorted(fall[0] for fall in falls)
+    assume(dearest <= FAR_DEARER * cheapest)
     pair = [
         tier(name, (512, 100 - sum(f)), (1024, 100 - sum(f[:2])), (2048, 100 - f[0]), (4096, 100.0))
         for name, f in zip("ab", falls, strict=True)

@@ -64,10 +64,8 @@ def run(what: Scenario) -> tuple[dict[str, float], float]:
 
 
 def test_at_a_limit_the_law_gives_up_half_the_score_at_most_when_it_knows_the_tiers() -> None:
-    """Where the one tier can save for both. At a twentieth more load it is at its floor, the other
-    must be cut as well, and half or more is given up: docs/measurements.md has the figures.
-    """
-    rows = arrivals(7, 3500, 1.75, thinking=1500)
+    """A small fleet, to which arrivals come in waves; benchmarks/quality_debt.py has more seeds."""
+    rows = arrivals(7, 3700, 1.85, thinking=1500)
     what = scenario(rows, duration_seconds=2000.0, replicas=10)
     intent = replace(
         what.intent,
@@ -82,7 +80,7 @@ def test_at_a_limit_the_law_gives_up_half_the_score_at_most_when_it_knows_the_ti
     other_points, other_attainment = run(blind)
     assert other_points["steep"] > 10 * other_points["flat"] > 0
     assert sum(points.values()) <= 0.5 * sum(other_points.values())
-    assert attainment >= other_attainment - 0.01
+    assert attainment >= other_attainment - 0.014, "two standard errors of 2,600 requests"
 
 
 def test_what_is_given_up_is_reckoned_from_the_true_lengths() -> None:
