@@ -97,7 +97,8 @@ def ask(
     queued = _backlog(state, intent, signals, supply, serving, known, numbers, piled=piled)
     factor = margin.value(state.margin, cutting=opted_in(intent), level=state.allowance.level)
     numbers["margin"] = factor
-    demand = _together(intent, occupied, queued, factor, numbers)
+    least = need.least * factor / margin.START
+    demand = _together(intent, occupied, queued, factor, least, numbers)
     return Demand(
         up=demand.up,
         down=demand.down,
@@ -239,14 +240,21 @@ def _wish_of_queue(
 
 
 def _together(
-    intent: Intent, occupied: _Wish, queued: _Wish, factor: float, numbers: dict[str, float]
+    intent: Intent,
+    occupied: _Wish,
+    queued: _Wish,
+    factor: float,
+    least: float,
+    numbers: dict[str, float],
 ) -> Demand:
-    """The largest wish wins; the margin multiplies occupancy, and the tail term is what it adds."""
+    """The largest wish wins; the margin multiplies occupancy, and the tail term is what it adds.
+    With fewer than `least` replicas chance alone breaks an objective.
+    """
     plain = occupied.up or 0.0
     wanted, kept = plain * factor, (occupied.down or 0.0) * factor
     up = max(wanted, queued.up or 0.0)
     down = max(kept, queued.down or 0.0)
-    grow = occupancy.to_grow_to(up)
+    grow = max(occupancy.to_grow_to(up), math.ceil(least - 1e-9))
     reason, because = occupied.reason, occupied.because
     if (queued.up or 0.0) > wanted:
         reason, because = queued.reason, queued.because

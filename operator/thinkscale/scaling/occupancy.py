@@ -9,7 +9,8 @@ and at the horizon, with more safety: a size between the two is kept.
 
 How much safety the objectives themselves ask for is a third number: so many replicas that no more
 are late than half of those who may be, where waiting within the slack is not being late. A large
-fleet with a long slack has that anyway; a small one, or one with a short slack, has not.
+fleet with a long slack has that anyway; a small one, or one with a short slack, has not. Half a
+replica is not worth one elsewhere; here it is, once more would be late than may be.
 """
 
 import math
@@ -25,6 +26,8 @@ GROW_SIGMAS: Final = 1.0
 SHRINK_SIGMAS: Final = 1.4
 LATE_SHARE: Final = 0.5
 """Of those whom the objective lets be late, the share that chance alone may take."""
+ALL_LATE: Final = 1.0
+"""The share that it takes with a fleet that is just too small."""
 MOST_WAITING: Final = 0.5
 """Share of those in flight that the slack may be worth: a queue longer than that is no buffer."""
 MOST_HYSTERESIS: Final = 0.5
@@ -111,14 +114,16 @@ class Promise:
     slack_seconds: float
     objective: float
 
-    def room(self, ahead: Projection, arrivals_per_second: float) -> float:
+    def room(
+        self, ahead: Projection, arrivals_per_second: float, late_share: float = LATE_SHARE
+    ) -> float:
         """Seats with which few enough are late; those who wait within the slack need none. Clumps
         are left to the queue and to the margin: standing by for them costs more than they do.
 
         99 % within 3 s, 4 a second, 183 in flight with a variance of 183: half of 1 % is 2.58
         sigma, 35, and 12 may wait: 206.
         """
-        sigmas = NormalDist().inv_cdf(1.0 - LATE_SHARE * (1.0 - self.objective))
+        sigmas = NormalDist().inv_cdf(1.0 - late_share * (1.0 - self.objective))
         may_wait = min(arrivals_per_second * self.slack_seconds, MOST_WAITING * ahead.mean)
         return ahead.mean + sigmas * math.sqrt(ahead.variance - ahead.clumped) - may_wait
 
@@ -132,6 +137,8 @@ class Need:
     ahead: Projection
     punctual: float = 0.0
     """So that few enough are late by chance."""
+    least: float = 0.0
+    """With fewer, chance alone breaks an objective: rounded up, whatever the hysteresis says."""
 
 
 def need(
@@ -160,7 +167,14 @@ def need(
     up = ahead.bound(GROW_SIGMAS) / point.batch
     down = max(p.bound(SHRINK_SIGMAS) for p in (now, half, ahead)) / point.batch
     room = promise.room(ahead, arrivals_per_second[-1]) if promise else 0.0
-    return Need(up=up, down=max(up, down), ahead=ahead, punctual=max(0.0, room / point.batch))
+    least = promise.room(ahead, arrivals_per_second[-1], ALL_LATE) if promise else 0.0
+    return Need(
+        up=up,
+        down=max(up, down),
+        ahead=ahead,
+        punctual=max(0.0, room / point.batch),
+        least=max(0.0, least / point.batch),
+    )
 
 
 def hysteresis(replicas: float) -> float:

@@ -131,6 +131,17 @@ def test_a_short_slack_asks_for_more_than_a_long_one_and_no_promise_for_nothing(
     assert punctual(None) == 0.0
 
 
+def test_where_chance_alone_would_make_more_late_than_may_be_is_told_apart():
+    """99 % within 1 s, 2 a second on 8 seats: 1 % is 2.326 sigma, half of it 2.576."""
+    promise = Promise(slack_seconds=1.0, objective=0.99)
+    found = occupancy.need(aged(10), memoryless(300), POINT, (2.0,) * 3, 60.0, 1.0, promise=promise)
+    deviation = (found.ahead.variance - found.ahead.clumped) ** 0.5
+    assert found.least == pytest.approx((found.ahead.mean + 2.326 * deviation - 2) / 8, rel=1e-3)
+    assert found.punctual - found.least == pytest.approx(0.2495 * deviation / 8, rel=5e-3)
+    nobody = occupancy.need(aged(10), memoryless(300), POINT, (2.0,) * 3, 60.0, 1.0)
+    assert nobody.least == 0.0
+
+
 def test_half_a_replica_is_not_worth_one_in_a_large_fleet_and_is_in_a_small_one():
     assert occupancy.to_grow_to(12.4) == 12
     assert occupancy.to_grow_to(12.6) == 13
