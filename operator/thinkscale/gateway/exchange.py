@@ -143,13 +143,9 @@ class Exchange:
         if self._stage > 0:
             return self._wording.rebuild(chunk, parts)
         clean = self._wording.clean(raw)
-        if self._learns and chunk.choices == 1 and chunk.finish_reason is None and not chunk.tool:
-            self._learn(chunk, parts, raw, clean)
-        return clean
-
-    def _learn(self, chunk: Chunk, parts: Parts, raw: bytes, clean: bytes) -> None:
-        if chunk.usage is None and not self.splitter.held:
+        if self._learns and not self.splitter.held:
             self.plain.learn(chunk, parts, self.splitter.phase, raw, clean)
+        return clean
 
     def _look_for_the_end(self, chunk: Chunk) -> None:
         """The engine's, or ours where it would overshoot. Some tell the usage of a completion with
@@ -195,21 +191,6 @@ class Exchange:
         self.turn = Turn(next=Next.RESUME)
         self._budget.disarm()
         return self.turned()
-
-    def look_beyond(self, events: Sequence[SseEvent]) -> bool:
-        """What the engine goes on to think behind our cut; False: there is no more to learn."""
-        for event in events:
-            if event.data is None or event.data == DONE:
-                continue
-            try:
-                chunk = self.reader.read(orjson.loads(event.data))
-            except (orjson.JSONDecodeError, AttributeError, TypeError):
-                return False
-            parts = self.splitter.feed(chunk)
-            self._budget.beyond_cut(parts.thinking, closed=parts.closed)
-            if self._budget.violation is not None or chunk.finish_reason is not None:
-                return False
-        return True
 
     def _intrudes(self, chunk: Chunk, parts: Parts) -> bool:
         """The native budget has put its closing tag into the answer."""

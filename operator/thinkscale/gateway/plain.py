@@ -67,6 +67,8 @@ class PlainEvents:
         ids = chunk.token_ids
         if self._learnt >= _VAIN or ids is None or len(ids) != 1 or parts.control or parts.closed:
             return
+        if chunk.choices != 1 or chunk.tool or chunk.usage or chunk.finish_reason is not None:
+            return
         field, text = chunk.thinking_field, chunk.thinking
         if not field:
             field, text = ("content" if b'"delta"' in raw else "text"), chunk.text

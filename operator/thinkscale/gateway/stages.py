@@ -11,6 +11,7 @@ from typing import Final
 
 from thinkscale.engines.dialect import Prompt, Route
 from thinkscale.engines.text_reader import TextReader
+from thinkscale.gateway.beyond import look_beyond
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.events import Broken, EventReader, whole
@@ -90,7 +91,7 @@ class Stages:
         events: list[SseEvent] | None = self._pump.ahead
         with contextlib.suppress(Broken, *Unreachable):
             async with asyncio.timeout(LOOK_BEYOND_SECONDS):
-                while events is not None and self.exchange.look_beyond(events):
+                while events is not None and look_beyond(self.exchange, budget, events):
                     events = await reader.read()
         budget.conclude(None)
         self._serving.witness.look(budget)
