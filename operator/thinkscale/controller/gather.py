@@ -64,14 +64,23 @@ def fleet_of(
     )
 
 
+def gateways_leaving(service: Service) -> int:
+    """Gateway pods that only end their streams."""
+    pods = service.component(names.COMPONENT_GATEWAY)
+    return sum(pod.deleting and not pod.ended for pod in pods)
+
+
 def observe(
-    fleet: FleetView, fleet_age_seconds: float, signals: SignalsReading, epoch: str
+    fleet: FleetView, fleet_age_seconds: float, signals: SignalsReading, epoch: str, leaving: int
 ) -> Observation:
-    """One instant of one service. The fleet is as old as the last word of the watches."""
+    """One instant of one service. The fleet is as old as the last word of the watches. `leaving`:
+    gateways that take no new request.
+    """
     return Observation(
         fleet=Value(value=fleet, age_seconds=fleet_age_seconds, source=FLEET_SOURCE),
         signals=signals.signals,
         epoch=epoch,
         gateways_expected=signals.expected,
         gateways_heard=signals.heard,
+        gateways_leaving=min(leaving, signals.expected),
     )

@@ -98,7 +98,13 @@ class Judge:
 def _ask(intent: Intent, key: str, seen: _Seen, before: Before, now: datetime) -> Judged:
     deployment = names.model_name(key.partition("/")[2])
     fleet = gather.fleet_of(seen.entry, intent, deployment, before.size, now)
-    observation = gather.observe(fleet, seen.fleet_age_seconds, seen.signals, seen.epoch)
+    observation = gather.observe(
+        fleet,
+        seen.fleet_age_seconds,
+        seen.signals,
+        seen.epoch,
+        gather.gateways_leaving(seen.entry),
+    )
     decision, state = decide(intent, observation, before.state, now)
     return Judged(
         intent=intent, fleet=fleet, observation=observation, decision=decision, state=state

@@ -96,3 +96,10 @@ class Observation:
     epoch: str
     gateways_expected: int
     gateways_heard: int
+    gateways_leaving: int = 0
+    """Of those expected: they end their streams and take no new request."""
+
+    @property
+    def gateways_sharing(self) -> int:
+        """That send new requests to the replicas."""
+        return self.gateways_expected - self.gateways_leaving

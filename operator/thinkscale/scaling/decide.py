@@ -56,7 +56,7 @@ def decide(
         case Value(value=fleet, complete=True):
             return _decide(intent, fleet, observation, state, now)
         case _:
-            return _blocked(intent, state, observation.gateways_expected, now), state
+            return _blocked(intent, state, observation.gateways_sharing, now), state
 
 
 def _decide(
@@ -84,7 +84,7 @@ def _decide(
         limited_by=_limited_by(supply, size, move),
     )
     state = replace(state, wanted=size.wanted, cordon=move.cordon)
-    return _decision(facts, state, known, observation.gateways_expected, now), state
+    return _decision(facts, state, known, observation.gateways_sharing, now), state
 
 
 def _move(

@@ -154,6 +154,9 @@ def test_the_gateways_are_told_how_many_share_the_replicas():
     assert shared(3, 3) == 3
     assert shared(3, 2) == 3
     assert shared(0, 0) == 1
+    draining = observe(make_fleet(2), make_signals(thinking=1), expected=3, heard=3)
+    draining = dataclasses.replace(draining, gateways_leaving=1)
+    assert Story().see(0, draining).directive.gateways == 2
     lost = observe(Failed(error="timeout", age_seconds=1.0, source="kubernetes"), make_signals())
     blind = dataclasses.replace(lost, gateways_expected=2)
     assert Story().see(0, blind).directive.gateways == 2
