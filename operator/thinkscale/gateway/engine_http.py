@@ -9,10 +9,11 @@ transports now and then, so ours drops them earlier.
 import asyncio
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httptools
 
@@ -45,7 +46,9 @@ class EngineHttp:
         """Send a request; returns when the head of its response is there. Raises `Unconnected` and
         `BrokenOff`.
         """
-        place, head = _addressed(url)
+        place, head, credentials = _addressed(url)
+        if credentials and "Authorization" not in headers:
+            headers = {**headers, "Authorization": credentials}
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         text = f"{head}{lines}Content-Length: {len(body)}\r\n\r\n"
         connection = self._kept(place) or await self._connect(place)
@@ -236,14 +239,16 @@ class _Connection(asyncio.Protocol):
 
 
 @lru_cache(maxsize=1024)
-def _addressed(url: str) -> tuple[_Place, str]:
-    """Where a URL leads, and the first lines of a request to it."""
+def _addressed(url: str) -> tuple[_Place, str, str]:
+    """Where a URL leads, the first lines of a request to it, and the credentials in it."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     place = _Place(parts.hostname or "", parts.port or (443 if secure else 80), secure)
-    host = parts.netloc.rpartition("@")[2]
+    user, _, host = parts.netloc.rpartition("@")
+    credentials = f"Basic {b64encode(unquote(user).encode()).decode()}" if user else ""
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    return place, f"POST {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: thinkscale\r\n"
+    head = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: thinkscale\r\n"
+    return place, head, credentials
 
 
 @lru_cache(maxsize=1)

@@ -74,6 +74,22 @@ async def test_a_request_is_sent_whole_and_its_body_is_read() -> None:
     assert {"X-One: 1", "Content-Length: 2"} < set(lines)
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [({}, "Basic bWU6YSBi"), ({"Authorization": "Bearer x"}, "Bearer x")],
+    ids=["alone", "the client has its own"],
+)
+async def test_credentials_in_the_url_are_sent(given: dict[str, str], sent: str) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"0\r\n\r\n")
+
+    async with served(script) as (client, url, heads):
+        await client.post(url.replace("//", "//me:a%20b@"), b"{}", given)
+    lines = heads[0].decode().split("\r\n")
+    assert [line for line in lines if line.startswith("Auth")] == [f"Authorization: {sent}"]
+    assert not any("me" in line for line in lines if line.startswith("Host"))
+
+
 async def test_a_listener_hears_what_was_kept_and_each_piece_as_it_comes() -> None:
     go_on = asyncio.Event()
 

@@ -1,5 +1,5 @@
 """A client that does not read: the engine waits, the gateway's memory does not grow, and nothing is
-lost when the client reads on.
+lost when the client reads on. And one that is of another time.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.unit.gateway.in_process import Engine, front_of, served
+from tests.unit.gateway.in_process import Engine, chat, emulated, front_of, served
 
 EVENTS = 40_000
 EVENT = (
@@ -104,3 +104,19 @@ async def test_a_client_that_hangs_up_while_it_is_behind_frees_its_engine() -> N
         assert await stalled_at(torrent) < EVENTS * 0.9
         writer.transport.abort()
         await asyncio.wait_for(torrent.gone.wait(), 1)
+
+
+async def test_a_client_of_http_1_0_gets_its_stream_without_chunks() -> None:
+    async with emulated("vllm") as engine, front_of(engine) as front:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(front.url.rpartition(":")[2])
+        )
+        data = json.dumps(chat(5, 5, stream=True)).encode()
+        head = f"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode() + data)
+        answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert b"chunked" not in answer.lower()
+    assert body.startswith(b"data: ")
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert all(not line or line.startswith(b"data: ") for line in body.split(b"\n"))
