@@ -27,7 +27,7 @@ lint: venv
 types: venv
 	.venv/bin/mypy
 	.venv/bin/mypy --explicit-package-bases -p e2e.harness -p e2e.provision -p e2e.story \
-	  -p e2e.engines -p e2e.fidelity -p e2e.sweep
+	  -p e2e.engines -p e2e.fidelity -p e2e.sweep -p benchmarks.gateway
 
 contracts: venv
 	.venv/bin/lint-imports --no-logo

@@ -38,6 +38,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--no-litellm", action="store_true")
     options = parser.parse_args()
+    if (os.cpu_count() or 1) <= peers.PROXY_CORE:
+        print("bench-gateway: it needs two cores, one for each side", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as directory:
         try:
             results = _measure(options, Path(directory))

@@ -79,6 +79,8 @@ class Results:
             for key in ("events", "p50_microseconds", "p99_microseconds", "p999_microseconds")
         }
         medians["first_byte_microseconds"] = self.of("single", name, "first_byte_p50_microseconds")
+        at_load = self.of("paced", name, "first_byte_p50_microseconds")
+        medians["first_byte_at_load_microseconds"] = round(at_load, 1)
         if name != "direct":
             medians["cpu_microseconds_per_event"] = round(self.cpu(name), 1)
         if name in self.idle_kilobytes:
