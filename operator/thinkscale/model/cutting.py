@@ -85,7 +85,7 @@ class CutLimits:
         return chosen
 
     def _dear_credit(self, per_second: float, now: float) -> float:
-        """A second's worth and one more at first, and at most. Two replicas: one in 2.5 s."""
+        """A second's worth and one more at first, and at most."""
         most = 1.0 + per_second
         credit, since = self._dear or (most, now)
         return max(0.0, min(most, credit + per_second * (now - since)))

@@ -32,10 +32,8 @@ class TierBudgets(Wire):
     """
     points_per_second: tuple[Price, ...]
     """The same for each replica-second that closing it saves."""
-    patience_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """The tier is lowered only while the first of the fresh waits longer. Who is patient is dear:
-    its thoughts are closed one after the other.
-    """
+    dear: bool = False
+    """Far dearer than another tier: its thoughts are closed one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ class TierTerms:
 
     def is_dear(self, tier: str) -> bool:
         """Whether the tier is far dearer than another."""
-        return any(known.name == tier and known.patience_seconds > 0 for known in self.tiers)
+        return any(known.name == tier and known.dear for known in self.tiers)
 
     def lost_points(self, tier: str, age_tokens: int) -> float:
         """Expected score that a thought closed at this age loses, percent points; 0: not known."""

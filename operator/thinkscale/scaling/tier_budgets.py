@@ -7,9 +7,8 @@ price of the next second only rises. The cheapest pieces of all menus are taken 
 tell nothing keep the common budget: nobody knows what they would lose.
 
 What is short now is not known to the second, and arrivals come in waves. So where one tier is far
-dearer than another, more is saved on the cheap one than is short, and the dear one is lowered only
-when somebody has waited for a quarter of what he can, its thoughts one after the other
-(`model.cutting`): together that halves what small fleets give up.
+dearer than another, more is saved on the cheap one than is short, and the thoughts of the dear one
+are closed one after the other (`model.cutting`): small fleets give up a quarter less by it.
 
 A curve is of caps on all of a tier's requests, as a sweep measures it; what one cut costs follows
 from the share of thoughts that get that far. All tiers share the one life table.
@@ -24,7 +23,6 @@ from typing import Final
 from thinkscale.model.brownout import Carried
 from thinkscale.model.intent import Intent, Tier
 from thinkscale.model.tier_budgets import Place, TierBudgets, place_of
-from thinkscale.scaling.capacity import slack_seconds
 from thinkscale.scaling.survival import Survival
 
 LEAST_SHARE: Final = 0.001
@@ -36,15 +34,10 @@ ROUNDING: Final = 1 + 1e-9
 LEAST_WEIGHT: Final = 1e-6
 FAR_DEARER: Final = 4.0
 """Times the price of the cheapest first step down."""
-AHEAD: Final = 4.0
-"""Times what is short is saved where that is far cheaper than elsewhere. With 2.5 small fleets give
-up as much, and are late a little more often; with all that there is to save, a large one uses up
-twice the allowance.
+AHEAD: Final = 8.0
+"""Times what is short is saved where that is far cheaper than elsewhere. With 4 small fleets give
+up as much, and a fifth more of their requests are late.
 """
-PATIENCE_SHARE: Final = 0.25
-"""Of the tightest threshold that a wait counts against. With more, more are late."""
-PATIENCE_SECONDS: Final = 2.5
-"""Where there is no such threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,23 +116,16 @@ def render(
     dear = _dear(menus, pieces)
     cheap = min(dear.values(), default=-1.0) / FAR_DEARER
     columns = [_budgets(menus, pieces, point.budget_tokens, cheap) for point in carried]
-    patience = _patience_seconds(intent)
     return tuple(
         TierBudgets(
             name=tier.name,
             budget_tokens=tuple(column[k] for column in columns),
             lost_points=tuple(_lost(menu, tier, p.budget_tokens, thinking) for p in carried),
             points_per_second=tuple(_price(menu, tier, p) for p in carried),
-            patience_seconds=patience if k in dear else 0.0,
+            dear=k in dear,
         )
         for k, (tier, menu) in enumerate(zip(intent.tiers, menus, strict=True))
     )
-
-
-def _patience_seconds(intent: Intent) -> float:
-    """A quarter of a threshold of 10 s: 2.5 s."""
-    slack = slack_seconds(intent.objectives)
-    return PATIENCE_SECONDS if slack is None else _three_digits(PATIENCE_SHARE * slack)
 
 
 def _dear(menus: Sequence[Menu], pieces: Sequence[_Piece]) -> dict[int, float]:

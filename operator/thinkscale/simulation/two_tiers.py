@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from thinkscale.model.intent import Intent, QualityPoint, Tier
 from thinkscale.scaling.tier_budgets import score_percent
@@ -28,6 +29,9 @@ SCORES: Final[Mapping[str, Mapping[int, float]]] = {
     "steep": {1024: 52.0, 2048: 73.0, 4096: 85.0, 8192: 89.0, MOST_THINKING_TOKENS: 90.0},
 }
 MOST_POINTS: Final = 100.0
+Rows = npt.NDArray[np.int64]
+Ages = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.float64]
 
 
 def split(workload: Workload, seed: int) -> Workload:
@@ -53,25 +57,35 @@ def told(intent: Intent) -> Intent:
 
 
 def points_given_up(scenario: Scenario, requests: Requests) -> dict[str, float]:
-    """Expected score that the scored requests have lost by cuts, percent points by tier.
+    """Expected score that the scored requests have lost by cuts, percent points by tier."""
+    load = scenario.workload
+    if load.tier is None:
+        return {}
+    begin = int(np.searchsorted(load.at_seconds, scenario.warm_up_seconds))
+    cut = np.flatnonzero(requests.cut)
+    age = load.thinking_tokens[begin + cut] - requests.withheld_tokens[cut]
+    lost = lost_points(scenario, begin + cut, age)
+    return {
+        name: float(lost[load.tier[begin + cut] == number].sum())
+        for number, name in enumerate(load.tiers)
+    }
+
+
+def lost_points(scenario: Scenario, rows: Rows, age_tokens: Ages) -> Numbers:
+    """Expected score that these requests of the load lose if they are closed at these ages.
 
     A tier scores 90 uncut and 80 if all its thoughts are closed at 2,048; one in four gets that
     far: each that is closed there has lost 10 / 0.25 = 40 points.
     """
-    load, tiers = scenario.workload, told(scenario.intent).tiers
-    if load.tier is None:
-        return {}
-    begin = int(np.searchsorted(load.at_seconds, scenario.warm_up_seconds))
-    scored = slice(begin, begin + len(requests.cut))
-    age = load.thinking_tokens[scored] - requests.withheld_tokens
-    lost = {}
-    for tier in tiers:
-        of_tier = load.tier == load.tiers.index(tier.name)
-        lengths = np.sort(load.thinking_tokens[of_tier])
-        cut_at = age[requests.cut & of_tier[scored]]
-        longer = 1 - np.searchsorted(lengths, cut_at, side="right") / max(1, len(lengths))
+    load, lost = scenario.workload, np.zeros(len(rows))
+    assert load.tier is not None
+    for tier in told(scenario.intent).tiers:
+        number = load.tiers.index(tier.name)
+        lengths = np.sort(load.thinking_tokens[load.tier == number])
+        mine = load.tier[rows] == number
+        ages = age_tokens[mine]
+        longer = 1 - np.searchsorted(lengths, ages, side="right") / max(1, len(lengths))
         best = score_percent(tier, tier.max_tokens)
-        falls = np.array([best - score_percent(tier, int(each)) for each in cut_at])
-        each = np.minimum(MOST_POINTS, falls / np.maximum(longer, 1 / max(1, len(lengths))))
-        lost[tier.name] = float(each.sum())
+        falls = np.array([best - score_percent(tier, int(each)) for each in ages])
+        lost[mine] = np.minimum(MOST_POINTS, falls / np.maximum(longer, 1 / max(1, len(lengths))))
     return lost

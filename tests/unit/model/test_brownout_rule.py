@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkscale.model.brownout import (
+    DEAR_CUTS_PER_REPLICA_SECOND,
     STAYS_ON_SECONDS,
     Brownout,
     BrownoutRule,
@@ -15,6 +16,7 @@ from thinkscale.model.brownout import (
     Pressure,
     carried_budget,
     evaluate,
+    terms,
 )
 from thinkscale.model.cutting import CutLimits, Thought
 from thinkscale.model.tier_budgets import TierBudgets
@@ -68,24 +70,16 @@ def test_the_budget_is_the_largest_that_the_replicas_carry(
     assert carried_budget(TWO, seen) == budget
 
 
-def test_a_patient_tier_keeps_its_maximum_until_somebody_has_waited_long() -> None:
-    tiers = tuple(
-        TierBudgets(
-            name=name,
-            budget_tokens=(1024, 4096),
-            lost_points=(1, 0),
-            points_per_second=(1, 0),
-            patience_seconds=patience,
-        )
-        for name, patience in (("cheap", 0.0), ("dear", 5.0))
+def test_dear_thoughts_are_closed_as_fast_as_the_replicas_are_many() -> None:
+    tier = TierBudgets(
+        name="dear", budget_tokens=(1024, 4096), lost_points=(1, 0), points_per_second=(1, 0)
     )
-    known = TWO.model_copy(update={"tiers": tiers})
-    early = evaluate(known, Brownout(), pressure(wait=4.9, arrivals=4.0), 0.0, expired=False)
-    assert early.tokens_by_tier == {"cheap": 1024, "dear": 4096}
-    late = evaluate(known, early, pressure(wait=5.1, arrivals=4.0), 1.0, expired=False)
-    assert late.tokens_by_tier == {"cheap": 1024, "dear": 1024}
-    again = evaluate(known, late, pressure(wait=1.0, arrivals=4.0), 2.0, expired=False)
-    assert again.tokens_by_tier == {"cheap": 1024, "dear": 4096}
+    known = TWO.model_copy(update={"tiers": (tier,)})
+    made = evaluate(known, Brownout(), pressure(arrivals=4.0, replicas=4.0), 0.0, expired=False)
+    assert made.tokens_by_tier == {"dear": 1024}
+    found = terms(known, made)
+    assert found is not None
+    assert found.dear_cuts_per_second == pytest.approx(4 * DEAR_CUTS_PER_REPLICA_SECOND)
 
 
 def test_before_anything_was_learnt_the_floor_holds() -> None:

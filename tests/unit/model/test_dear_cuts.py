@@ -6,17 +6,17 @@ from thinkscale.model.cutting import CutLimits, Thought
 from thinkscale.model.tier_budgets import TierBudgets, TierTerms
 
 
-def budgets(name: str, price: float, patience: float) -> TierBudgets:
+def budgets(name: str, price: float, *, dear: bool) -> TierBudgets:
     return TierBudgets(
         name=name,
         budget_tokens=(100,),
         lost_points=(price,),
         points_per_second=(price,),
-        patience_seconds=patience,
+        dear=dear,
     )
 
 
-TIERS = (budgets("cheap", 1.0, 0.0), budgets("dear", 40.0, 2.5))
+TIERS = (budgets("cheap", 1.0, dear=False), budgets("dear", 40.0, dear=True))
 
 
 def closed(limits: CutLimits, now: float, per_second: float, *tiers: str) -> list[str]:
@@ -45,9 +45,9 @@ def test_all_of_the_cheap_go_at_once_and_of_the_dear_a_seconds_worth() -> None:
     assert closed(some, 1.0, 1.0, "cheap", "dear") == ["cheap"]
 
 
-@pytest.mark.parametrize(("replicas", "seconds"), [(1, 5), (2, 2.5), (10, 0.5)])
-def test_a_replica_closes_one_in_five_seconds(replicas: int, seconds: float) -> None:
-    some, rate = limits(), 0.2 * replicas
+@pytest.mark.parametrize(("rate", "seconds"), [(0.2, 5), (0.4, 2.5), (2.0, 0.5)])
+def test_in_the_long_run_as_many_are_closed_as_the_rate_says(rate: float, seconds: float) -> None:
+    some = limits()
     made = sum(len(closed(some, at / 2, rate, *["dear"] * 9)) for at in range(200))
     assert made == pytest.approx(100 / seconds, abs=3)
 

@@ -72,7 +72,7 @@ def test_a_tier_that_next_to_nobody_is_of_is_not_closed_for_a_rounding_error() -
     assert steep.budget_tokens == (1024, 2048, 4096)
 
 
-def test_where_one_tier_is_far_dearer_more_is_saved_on_the_other_and_that_one_is_patient() -> None:
+def test_where_one_tier_is_far_dearer_more_is_saved_on_the_other() -> None:
     points = (*CARRIED, Carried(budget_tokens=8192, replica_seconds=4.0))
     curves = {"cheap": (77.0, 78.0, 79.0, 80.0), "dear": (20.0, 40.0, 60.0, 80.0)}
     ages = (1024, 2048, 4096, 8192)
@@ -82,19 +82,17 @@ def test_where_one_tier_is_far_dearer_more_is_saved_on_the_other_and_that_one_is
     # One second each is short at 4,096: the cheap one could save both, and saves all its three.
     assert cheap.budget_tokens == (1024, 1024, 1024, 8192)
     assert dear.budget_tokens == (1024, 4096, 8192, 8192)
-    assert (cheap.patience_seconds, dear.patience_seconds) == (0.0, 2.0), "of 8 s"
-    nobody = replace(intent, objectives=())
-    assert tier_budgets.render(nobody, points, THOUGHTS, {}, 1024)[1].patience_seconds == 2.5
+    assert (cheap.dear, dear.dear) == (False, True)
     near = replace(pair[1], name="near", quality=pair[0].quality)
     alike = tier_budgets.render(replace(intent, tiers=(pair[0], near)), points, THOUGHTS, {}, 1024)
-    assert {each.patience_seconds for each in alike} == {0.0}
+    assert not any(each.dear for each in alike)
     assert min(alike[1].budget_tokens[1:]) > 1024, "no more is saved than is short"
 
 
 def test_a_dear_tier_of_which_nobody_comes_makes_nobody_save_more() -> None:
     made = tier_budgets.render(intent_with(FLAT, STEEP), CARRIED, THOUGHTS, {"flat": 9.0}, 1024)
     assert [each.budget_tokens for each in made] == [(1024, 2048, 4096)] * 2
-    assert {each.patience_seconds for each in made} == {0.0}
+    assert not any(each.dear for each in made)
 
 
 def test_one_tier_alone_has_the_common_budget() -> None:
