@@ -7,8 +7,8 @@ arrivals and drain the queue: `(arrivals per second + fresh / drain_seconds) * r
 with r(B) the replica-seconds of one request, learnt by the law. Every thought of age B or more is
 closed, and its answer follows. Requests are never capped when they are sent: most of those would
 never have needed it. Never under the floor; never more cuts than the allowance. A tier that tells
-its quality has a budget of its own at each point of r(B) (`model.tier_budgets`), and the thoughts of
-a dear one are closed one after the other: mostly the cheap one's suffice.
+its quality has a budget of its own at each point of r(B) (`model.tier_budgets`), and thoughts of a
+dear one are closed one after the other: mostly the cheap one's suffice.
 """
 
 from collections.abc import Mapping, Sequence
