@@ -167,11 +167,12 @@ class Pump:
             raise NativeRefused
         self.report()
         out = b"".join(pieces)
+        ended = exchange.turn is not None or exchange.trouble is not None
         if out:
             self.sent = True
-            if not self._client.write(out):
+            if not self._client.write(out) and not ended:
                 self._wake(_Woken.BEHIND)
-        if exchange.turn is not None or exchange.trouble is not None:
+        if ended:  # though the client be behind: nothing more is read from this stage
             self._wake(_Woken.TURNED)
 
     def _wake(self, woken: _Woken) -> None:

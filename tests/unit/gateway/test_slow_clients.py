@@ -20,6 +20,8 @@ EVENT = (
     '{{"content":"{text}"}},"finish_reason":null,"token_ids":[{token}]}}]}}\n\n'
 )
 PADDING = "x" * 400
+HUGE = "x" * 12_000_000
+"""More than sockets and buffers take at once."""
 
 
 class Torrent:
@@ -97,6 +99,41 @@ async def test_a_client_that_does_not_read_stalls_its_engine_and_loses_nothing(
             data += piece
         seen = [int(number) for number in re.findall(rb'"content":"(\d+) x', bytes(data))]
         assert seen == list(range(EVENTS))
+
+
+class Overrunner(Torrent):
+    """An engine whose third token is megabytes, and which goes on beyond every budget."""
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        def event(token: int, text: str) -> str:
+            told = EVENT.format(text=text, token=token)
+            return told.replace('"content"', '"reasoning_content"')
+
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        first = [event(1, "1 "), event(2, "2 "), event(3, "3 " + HUGE), event(4, "4 ")]
+        await response.write("".join(first).encode())
+        for token in range(5, 60):
+            await response.write(event(token, f"{token} ").encode())
+            await asyncio.sleep(0.01)
+        return response
+
+
+async def test_a_thought_ends_at_its_budget_though_the_client_is_behind_just_then() -> None:
+    async with (
+        served(Overrunner().application()) as url,
+        front_of(Engine("vllm", url), on_exhausted="Stop") as front,
+        front.session.post(
+            front.url + "/v1/chat/completions",
+            json={"stream": True, "messages": [], "thinking_token_budget": 3},
+        ) as response,
+    ):
+        await asyncio.sleep(0.3)
+        data = await response.read()
+    seen = re.findall(rb'"reasoning_content":"(\d+) ', data)
+    assert seen == [b"1", b"2", b"3"]
+    assert b'"finish_reason":"length"' in data
+    assert data.endswith(b"data: [DONE]\n\n")
 
 
 async def test_a_client_that_hangs_up_while_it_is_behind_frees_its_engine() -> None:
