@@ -110,7 +110,7 @@ def _truth(intent: Intent, otherwise: Profile) -> Profile:
 
 
 def on(made: Scenario, profile: Profile, *, told: bool) -> Scenario:
-    """On other engines; `told`: the policy's prior says so too, and the seats are theirs."""
+    """On other engines; `told`: the policy's prior says so too; seats and GPUs are theirs."""
     intent = made.intent
     if told:
         intent = replace(
@@ -118,6 +118,7 @@ def on(made: Scenario, profile: Profile, *, told: bool) -> Scenario:
             step_time=profile.step_time,
             kv_tokens=profile.kv_tokens,
             seats_per_replica=profile.seats,
+            gpus_per_replica=profile.gpus,
         )
     profile = replace(profile, seats=intent.seats_per_replica)
     return replace(

@@ -134,4 +134,5 @@ def estimate(model: Model, gpu: Gpu, gpus: int, seats: int, *, name: str) -> Pro
         prompt_token_seconds=prompt,
         kv_tokens=max(0, int(free / kv_bytes)),
         seats=seats,
+        gpus=gpus,
     )

@@ -38,6 +38,8 @@ class Profile:
     """Tokens of one step, decodes and prefill chunks together (max_num_batched_tokens)."""
     startup_seconds: float = 240.0
     """Process start to the first request served."""
+    gpus: int = 1
+    """That one replica takes."""
 
     def step_seconds(self, decoding: int, context_tokens: int, prompt_tokens: int) -> float:
         """Duration of one step.
@@ -66,7 +68,13 @@ class Profile:
 
 
 def _profile(
-    name: str, milliseconds: float, micros: tuple[float, float, float], kv_tokens: int, seats: int
+    name: str,
+    milliseconds: float,
+    micros: tuple[float, float, float],
+    kv_tokens: int,
+    seats: int,
+    *,
+    gpus: int,
 ) -> Profile:
     """A catalogue entry: a0 in ms; a1, a2, a3 in us."""
     return Profile(
@@ -77,10 +85,11 @@ def _profile(
         prompt_token_seconds=micros[2] / 1e6,
         kv_tokens=kv_tokens,
         seats=seats,
+        gpus=gpus,
     )
 
 
-REFERENCE: Final = _profile("r1-32b-2xh100", 15.5, (27, 0.076, 51), 290_000, 128)
+REFERENCE: Final = _profile("r1-32b-2xh100", 15.5, (27, 0.076, 51), 290_000, 128, gpus=2)
 """R1-Distill-Qwen-32B, BF16, tensor parallel over two H100. KV-bound at about 97 sequences."""
 
 DEMO: Final = Profile(
@@ -99,9 +108,9 @@ PROFILES: Final[dict[str, Profile]] = {
     profile.name: profile
     for profile in (
         REFERENCE,
-        _profile("8b-1xh100", 7.7, (10, 0.076, 21), 440_000, 256),
-        _profile("14b-1xh100", 13.4, (15, 0.095, 39), 270_000, 128),
-        _profile("70b-4xh100", 17.0, (26, 0.048, 55), 469_000, 256),
+        _profile("8b-1xh100", 7.7, (10, 0.076, 21), 440_000, 256, gpus=1),
+        _profile("14b-1xh100", 13.4, (15, 0.095, 39), 270_000, 128, gpus=1),
+        _profile("70b-4xh100", 17.0, (26, 0.048, 55), 469_000, 256, gpus=4),
         DEMO,
     )
 }

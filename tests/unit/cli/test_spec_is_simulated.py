@@ -60,6 +60,7 @@ def test_brownout_can_be_switched_off(chosen):
 
 def test_another_engine_is_the_truth_and_without_a_spec_the_prior_too(chosen):
     made = chosen("--engine", "70b-4xh100")
+    assert made.intent.gpus_per_replica == 4
     assert made.profile.base_seconds == pytest.approx(0.017)
     assert made.intent.step_time == made.profile.step_time
     assert made.intent.seats_per_replica == made.profile.seats == 256

@@ -368,6 +368,7 @@ def test_a_trace_says_when_and_the_sweep_how_long(sweep, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["trade"]["load"] == "Arrivals of calm.csv on 8b-1xh100"
     none = report["trade"]["points"][-1]
+    assert (none["replicas"], none["gpus"]) == (1, 1), "that engine is one GPU"
     # 60 tokens of the longest thought at 7.7 ms and some: not the trace's 800.
     assert 0.3 < none["ttfa_seconds"][2] < 1.0
 
