@@ -41,6 +41,7 @@ class EngineHttp:
     def __init__(self) -> None:
         self._idle: dict[_Place, list[_Connection]] = {}
         self._open: set[_Connection] = set()
+        self._reaper: asyncio.TimerHandle | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> EngineResponse:
         """Send a request; returns when the head of its response is there. Raises `Unconnected` and
@@ -56,16 +57,17 @@ class EngineHttp:
 
     def close(self) -> None:
         """Drop all connections."""
+        if self._reaper is not None:
+            self._reaper.cancel()
         for connection in tuple(self._open):
             connection.abandon()
 
     def give_back(self, place: _Place, connection: "_Connection") -> None:
         """It may serve another request."""
-        now = connection.idle_since = time.monotonic()
-        idle = self._idle.setdefault(place, [])
-        while idle and now - idle[0].idle_since > KEEPALIVE_SECONDS:
-            idle.pop(0).abandon()
-        idle.append(connection)
+        connection.idle_since = time.monotonic()
+        self._idle.setdefault(place, []).append(connection)
+        if self._reaper is None:
+            self._reap()
 
     def gone(self, place: _Place, connection: "_Connection") -> None:
         """It is closed."""
@@ -75,6 +77,16 @@ class EngineHttp:
             idle.remove(connection)
             if not idle:
                 del self._idle[place]
+
+    def _reap(self) -> None:
+        """Drop those that have grown old, also of a place where nobody asks any more."""
+        now = time.monotonic()
+        for idle in self._idle.values():
+            while idle and now - idle[0].idle_since > KEEPALIVE_SECONDS:
+                idle.pop(0).abandon()
+        self._idle = {place: idle for place, idle in self._idle.items() if idle}
+        loop = asyncio.get_running_loop()
+        self._reaper = loop.call_later(KEEPALIVE_SECONDS, self._reap) if self._idle else None
 
     def _kept(self, place: _Place) -> "_Connection | None":
         """The one used last: the others grow old and go."""
@@ -115,6 +127,8 @@ class _Connection(asyncio.Protocol):
         self._response: EngineResponse | None = None
         self._head: asyncio.Future[EngineResponse] | None = None
         self._head_bytes = 0
+        self._bare_bytes = 0
+        """That have come since the last piece of a body."""
         self._framed = False
         self._paused = False
         self.idle_since = 0.0
@@ -128,7 +142,7 @@ class _Connection(asyncio.Protocol):
         """Send a request; returns when the head of its response is there."""
         assert self._transport is not None
         self._head = asyncio.get_running_loop().create_future()
-        self._head_bytes = 0
+        self._head_bytes = self._bare_bytes = 0
         self._framed = False
         self._response = EngineResponse(self)
         self._transport.write(request)
@@ -169,11 +183,14 @@ class _Connection(asyncio.Protocol):
         if self._response is None:
             self.abandon()
             return
+        self._bare_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._lost(BrokenOff(f"the model server's response is not HTTP: {error}"))
-            self.abandon()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._refuse(str(error))
+        else:
+            if self._bare_bytes > MAX_HEAD_BYTES:
+                self._refuse("a line without an end")  # which the parser would keep for ever
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed, by whomever. A body that told no length ends so."""
@@ -186,6 +203,11 @@ class _Connection(asyncio.Protocol):
         self._lost(BrokenOff(str(exc) if exc else "the model server closed the connection"))
 
     # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Of a response that nobody asked for: none of it may reach the next request."""
+        if self._response is None:
+            self.abandon()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of all headers, three are of interest."""
@@ -209,6 +231,7 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._bare_bytes = 0
         response = self._response
         if response is None:
             return
@@ -218,17 +241,23 @@ class _Connection(asyncio.Protocol):
             response.arrived(data)
 
     def on_message_complete(self) -> None:
-        """The body is complete; the connection may serve again."""
-        response = self._response
-        if response is None or response.status == 0:
+        """The body is complete; the connection may serve again, unless the server answered what it
+        has not read: the next request would wait behind the rest.
+        """
+        response, transport = self._response, self._transport
+        if response is None or response.status == 0 or transport is None:
             return
         self._response = None
-        if self._parser.should_keep_alive():
+        if self._parser.should_keep_alive() and not transport.get_write_buffer_size():
             self.resume()
             self._pool.give_back(self._place, self)
-        elif self._transport is not None:
-            self._transport.close()
+        else:
+            transport.abort()
         response.ended(None)
+
+    def _refuse(self, why: str) -> None:
+        self._lost(BrokenOff(f"the model server's response is not HTTP: {why}"))
+        self.abandon()
 
     def _lost(self, error: BrokenOff) -> None:
         response, self._response = self._response, None

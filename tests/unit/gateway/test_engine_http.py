@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from thinkscale.gateway import engine_http
 from thinkscale.gateway.engine_http import EngineHttp, Unconnected
 from thinkscale.gateway.engine_response import HIGH_WATER_BYTES, BrokenOff, EngineResponse
 
@@ -124,6 +125,53 @@ async def test_a_connection_serves_again_when_the_body_was_complete() -> None:
         assert len(heads) == 1
 
 
+async def test_a_connection_that_nobody_wants_any_more_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"0\r\n\r\n")
+        await reader.read()
+        gone.set()
+
+    monkeypatch.setattr(engine_http, "KEEPALIVE_SECONDS", 0.05)
+    async with served(script) as (client, url, _):
+        assert await body_of(await client.post(url, b"{}", {})) == b""
+        await asyncio.wait_for(gone.wait(), 1)
+
+
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+
+
+@pytest.mark.parametrize("early", [3, 30, len(WHOLE), len(WHOLE) + 2, len(WHOLE) + 4])
+async def test_what_comes_behind_a_response_never_reaches_the_next_request(early: int) -> None:
+    stray = WHOLE + b"evil"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(WHOLE + b"good" + stray[:early])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(stray[early:] + WHOLE + b"good")
+
+    async with served(script) as (client, url, heads):
+        for _ in range(2):
+            assert await body_of(await client.post(url, b"{}", {})) == b"good"
+        assert len(heads) == 2
+
+
+async def test_a_server_that_answers_before_it_has_read_gets_the_next_request_anew() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 413 Too much\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        await asyncio.sleep(0.3)
+
+    async with served(script) as (client, url, heads):
+        for _ in range(2):
+            response = await asyncio.wait_for(client.post(url, b"x" * 16_000_000, {}), 2)
+            assert (response.status, await body_of(response)) == (413, b"no")
+        assert len(heads) == 2
+
+
 async def test_a_response_that_is_closed_early_takes_its_connection_along() -> None:
     gone = asyncio.Event()
 
@@ -159,8 +207,32 @@ async def test_a_body_that_is_cut_off_or_garbled_is_told(sent: bytes, why: str) 
             await body_of(await client.post(url, b"{}", {}))
 
 
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 ", HEAD + b"0\r\nX: "])
+async def test_a_line_without_an_end_is_not_kept_for_ever(begun: bytes) -> None:
+    sent = 0
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(begun)
+        for _piece in range(300):
+            writer.write(b"y" * 65_536)
+            await writer.drain()
+            sent += 65_536
+
+    async with served(script) as (client, url, _):
+        with pytest.raises(BrokenOff, match="without an end"):
+            await body_of(await client.post(url, b"{}", {}))
+    assert sent < 300 * 65_536
+
+
 @pytest.mark.parametrize(
-    "sent", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40_000 + b"\r\n"]
+    "sent",
+    [
+        b"",
+        b"SSH-2.0-x\r\n",
+        b"HTTP/1.1 101 No\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40_000 + b"\r\n",
+    ],
 )
 async def test_what_is_no_head_of_a_response_is_told(sent: bytes) -> None:
     async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
