@@ -15,6 +15,7 @@ from typing import Final
 
 from thinkscale.errors import ThinkscaleError
 from thinkscale.quality.calls import Call, Reply
+from thinkscale.quality.concurrency import Concurrency
 from thinkscale.quality.dataset import Row
 from thinkscale.quality.endpoint import Busy, Endpoint, EndpointError, Lost, Refused
 from thinkscale.quality.external import GraderFailure
@@ -63,6 +64,7 @@ class Runner:
         self._endpoint = endpoint
         self._journal = journal
         self._seats = concurrency
+        self._concurrency = Concurrency(concurrency)
         self._stop: ThinkscaleError | None = None
         self._resume_at = 0.0
         self._troubled_since: float | None = None
@@ -131,6 +133,8 @@ class Runner:
             except Refused as error:
                 self._end(EndpointError(f"{row.name}: the endpoint refused: {error}"))
             except Busy as error:
+                if time.monotonic() >= self._resume_at:  # of one crowd the first speaks for all
+                    self._concurrency.refused()
                 self._pause(str(error), error.after_seconds, attempt)
                 attempt += 1
             except Lost as error:
@@ -152,6 +156,10 @@ class Runner:
                 await asyncio.sleep(min(wait, 1.0))
                 continue
             self.paused = ""
+            if not self._concurrency.has_room:
+                self._settled.clear()
+                await self._settled.wait()
+                continue
             refusal = self.spending.refusal(call)
             if refusal is None:
                 return True
@@ -165,6 +173,7 @@ class Runner:
     async def _send(self, call: Call) -> Reply:
         self.spending.send(call)
         self._journal.sent(call)
+        self._concurrency.sent()
         try:
             reply = await self._endpoint.ask(call, self._plan.settings.model)
         except (Refused, Busy) as error:
@@ -174,7 +183,9 @@ class Runner:
             self._lose(call, str(error), processed=error.processed)
             raise
         finally:
+            self._concurrency.ended()
             self._settled.set()
+        self._concurrency.replied()
         self._journal.done(call, reply)
         self.spending.settle(call, reply)
         self.replies += 1

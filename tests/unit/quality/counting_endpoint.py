@@ -45,6 +45,8 @@ class CountingEndpoint:
         self.tells_ids = True
         self.ignores_budgets = False
         self.delay_seconds = 0.0
+        self.serves_at_once: int | None = None
+        """More are told to come back; None: as many as come are served."""
         self.waits_for_two_seconds = 0.0
         """A request is held for so long at most, until two have been there at once."""
         self.keys: set[str] = set()
@@ -70,6 +72,8 @@ class CountingEndpoint:
         if self._at_once > 1:
             self._two_at_once.set()
         try:
+            if self.serves_at_once is not None and self._at_once > self.serves_at_once:
+                return await self._fail(request, (429, {}))
             await self._wait_for_two()
             await asyncio.sleep(self.delay_seconds)
             if self.troubles and (trouble := self.troubles.popleft()) is not None:

@@ -169,6 +169,16 @@ def test_an_endpoint_that_says_at_once_and_is_never_ready_is_asked_ever_more_rar
     assert 2 <= len(endpoint.bodies) <= 3  # pauses of 0.25 to 0.5 s, then 0.5 to 1 s
 
 
+def test_an_endpoint_that_serves_few_at_once_is_asked_by_few_at_once(endpoint, sweep, tmp_path):
+    endpoint.serves_at_once, endpoint.delay_seconds = 2, 0.01
+    rows = written(tmp_path, [("short", n) for n in range(20, 40)])
+    assert sweep("--concurrency", "8", rows=rows) == 0
+    told_no = len(endpoint.bodies) - 20 * 4
+    assert 0 < told_no < 30, "each of eight that come back together would be told no again"
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["spent"]["requests"] == 20 * 4, "who was told no has paid nothing"
+
+
 def test_patience_begins_with_the_trouble_and_not_with_a_long_answer(
     endpoint, sweep, dataset, monkeypatch
 ):
