@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 BUDGET_TOKENS: Final = 16
 WITHIN_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 1.0
+THOUGHTS: Final = 3
+"""So many may end by themselves before their budget, and prove nothing."""
 _ANSWER_TOKENS: Final = 16
 THINKS: Final[Mapping[str, Any]] = {
     "messages": [
@@ -86,6 +88,7 @@ async def _prove(gateway: Gateway, upstream: Upstream, name: str, number: int) -
 async def _find(
     upstream: Upstream, replica: Replica, config: GatewayConfig
 ) -> tuple[Finding, Violation | None]:
+    proved_nothing = 0
     while True:
         try:
             thought = await _try(upstream, replica, config, THINKS)
@@ -98,7 +101,11 @@ async def _find(
         cause = thought.violation or answer.violation
         if cause is not None:
             return Finding.BROKEN, cause
-        return (Finding.HELD if thought.held else Finding.UNPROVEN), None
+        if thought.held:
+            return Finding.HELD, None
+        proved_nothing += 1
+        if proved_nothing >= THOUGHTS:
+            return Finding.UNPROVEN, None
 
 
 async def _try(

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -126,6 +127,39 @@ async def test_an_engine_that_is_not_there_yet_is_asked_again(
             assert engine.faults == []
             assert front.gateway.ledger.budget.canaries[Finding.HELD] == 1
             running.cancel()
+
+
+class Plans(Mapping[str, Any]):
+    """The canary's request, which would think so long, and so long the next time."""
+
+    def __init__(self, thoughts: Iterable[int]) -> None:
+        self._body, self._thoughts = dict(canary.THINKS), iter(thoughts)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._body[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._body[PLAN] = {"thinking_tokens": next(self._thoughts), "answer_tokens": 3}
+        return iter(self._body)
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+
+@pytest.mark.parametrize(
+    ("thoughts", "finding"),
+    [((2, 40), Finding.HELD), ((2, 2, 40), Finding.HELD), ((2, 2, 2, 40), Finding.UNPROVEN)],
+)
+async def test_a_thought_that_ends_by_itself_proves_nothing_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, thoughts: tuple[int, ...], finding: Finding
+) -> None:
+    monkeypatch.setattr(canary, "THINKS", Plans(thoughts))
+    check = {"max_tokens": 10, "native_budget_check": "BeforeUse"}
+    async with emulated("vllm", *WELL) as engine, front_of(engine, **check) as front:
+        running = asyncio.create_task(canary.prove_replicas(front.gateway, front.upstream))
+        await front.ask(**chat(40, 5, stream=False))
+        assert front.gateway.ledger.budget.canaries[finding] == 1
+        running.cancel()
 
 
 def test_what_is_asked_is_small_and_goes_past_its_budget() -> None:
