@@ -53,6 +53,11 @@ class Line:
         self.silent = False
         """An engine was given up on because it said nothing."""
 
+    @property
+    def idle_seconds(self) -> float:
+        """How long it may be silent within a stream."""
+        return self._patience.idle
+
     async def post(self, replica: Replica, route: Route, body: dict[str, Any]) -> EngineResponse:
         """Returns when the headers are there; closes what was open before. Raises what is in
         `Unreachable`.

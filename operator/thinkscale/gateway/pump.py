@@ -7,8 +7,10 @@ client is behind (then nothing more is read from the engine), or the stage is ov
 
 import asyncio
 from enum import Enum
+from math import inf
 
 from thinkscale.gateway.budget import BudgetMachine
+from thinkscale.gateway.client import ClientGone
 from thinkscale.gateway.engine_response import BrokenOff, EngineResponse
 from thinkscale.gateway.events import MAX_EVENT_BYTES, Broken
 from thinkscale.gateway.exchange import Exchange
@@ -85,7 +87,7 @@ class Pump:
             finally:
                 response.unlisten()
             if woken is _Woken.BEHIND:
-                await self._client.drained()
+                await self._catch_up()
         exchange = self._exchange
         if exchange.trouble is not None:
             raise Broken(exchange.trouble.why, is_full=exchange.trouble.is_full)
@@ -96,6 +98,18 @@ class Pump:
         if not exchange.done and not exchange.error:
             await self.send(exchange.end())
         return False
+
+    async def _catch_up(self) -> None:
+        """Wait for the client, which is no silence of the engine's. One that takes nothing for as
+        long as an engine may be silent is gone: it holds a seat that others wait for.
+        """
+        self._line.heard_at = inf
+        try:
+            async with asyncio.timeout(self._line.idle_seconds):
+                await self._client.drained()
+        except TimeoutError:
+            raise ClientGone from None
+        self._line.heard_at = self._clock()
 
     async def send(self, data: bytes) -> None:
         """Write to the client. Raises `ClientGone`."""

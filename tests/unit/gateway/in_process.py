@@ -26,6 +26,7 @@ from thinkscale.model.gateway_config import GatewayConfig
 SERVERS = {"vllm": Server, "tgi": TgiServer, "sglang": SglangServer}
 NAMES = {"vllm": "VLLM", "tgi": "TGI", "sglang": "SGLang"}
 DROPPED, SILENT = -1, -2
+USUAL = Patience()
 
 
 @dataclass
@@ -105,11 +106,11 @@ class Front:
 
 @asynccontextmanager
 async def front_of(
-    engine: Engine, names: Sequence[str] = "a", **config: Any
+    engine: Engine, names: Sequence[str] = "a", patience: Patience = USUAL, **config: Any
 ) -> AsyncIterator[Front]:
     """A gateway before an engine, which is there under each of these names."""
     gateway, upstream = Gateway("g"), Upstream()
-    api = Api(gateway, upstream, Patience())
+    api = Api(gateway, upstream, patience)
     fields = {"service": "n/s", "model": "tiny", "seats_per_replica": 8, **config}
     gateway.configure(GatewayConfig(engine=NAMES[engine.kind], **fields))
     gateway.locate([Replica(name=name, url=engine.url, ready=True) for name in names])

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.unit.gateway.in_process import Engine, chat, emulated, front_of, served
+from tests.unit.gateway.in_process import USUAL, Engine, chat, emulated, front_of, served
+from thinkscale.gateway.patience import Patience
 
 EVENTS = 40_000
 EVENT = (
@@ -57,13 +58,13 @@ class Torrent:
 
 @asynccontextmanager
 async def torrent_before_a_client(
-    **body: Any,
+    patience: Patience = USUAL, **body: Any
 ) -> AsyncIterator[tuple[Torrent, asyncio.StreamReader, asyncio.StreamWriter]]:
     """The client has sent its request and reads nothing."""
     torrent = Torrent()
     async with (
         served(torrent.application()) as url,
-        front_of(Engine("vllm", url)) as front,
+        front_of(Engine("vllm", url), patience=patience) as front,
     ):
         port = int(front.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
@@ -141,6 +142,15 @@ async def test_a_client_that_hangs_up_while_it_is_behind_frees_its_engine() -> N
         assert await stalled_at(torrent) < EVENTS * 0.9
         writer.transport.abort()
         await asyncio.wait_for(torrent.gone.wait(), 1)
+
+
+async def test_a_client_that_takes_nothing_for_too_long_frees_its_engine_which_is_not_to_blame(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with torrent_before_a_client(Patience(idle=0.5)) as (torrent, reader, _):
+        await asyncio.wait_for(torrent.gone.wait(), 5)
+        assert b"silent" not in await asyncio.wait_for(reader.read(), 5)
+    assert not caplog.records
 
 
 async def test_a_client_of_http_1_0_gets_its_stream_without_chunks() -> None:
