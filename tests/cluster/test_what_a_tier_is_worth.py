@@ -179,7 +179,7 @@ def test_a_brown_out_is_explained_with_its_price_by_tier(told: Told) -> None:
         withheld_tokens=300_000,
         withheld_millipoints=90_000,
     )
-    told.gateway.say(budget=spent, arrivals=MANY)
+    told.gateway.say(budget=spent, arrivals=2 * MANY)
     eventually(lambda: told.fleet.status().get("qualityDebt", {}).get("pointsWithheld") == 90, SOON)
     status = told.fleet.status()
     assert status["tiers"] == [
