@@ -48,7 +48,7 @@ FULL: Final[Mapping[str, Part]] = {
         "--policies", EVERYBODY,
     ],
     "disturbed": _disturbed(("step", "drift", "heavy-tail", "bursts"), "11-13"),
-    "ramp": _ramp("11-16"),
+    "ramp": _ramp("31-42"),
     "hours-swept": [
         "--scenarios", "step,drift,heavy-tail", "--seeds", "11-12", "--policies", EVERYBODY,
         "--sweep",
@@ -59,7 +59,7 @@ FULL: Final[Mapping[str, Part]] = {
     ],
 }  # fmt: skip
 SHORT: Final[Mapping[str, Part]] = {
-    "ramp": _ramp("11-13"),
+    "ramp": _ramp("31-42"),
     "hours": [
         "--scenarios", HOURS, "--seeds", "11-12",
         "--policies", f"{OURS},{MAIN_RIVALS},static-8,static-16",
