@@ -125,7 +125,7 @@ def command_line() -> argparse.ArgumentParser:
         ("connect-timeout", usual.connect, "search for a server that takes the connection"),
         ("idle-timeout", usual.idle, "silence within a stream that ends it"),
         ("first-token-timeout", usual.first_token, "silence before the first token that ends it"),
-        ("held-comment", usual.comment, "between comments in a stream that waits for a server"),
+        ("held-comment", usual.comment, "between comments in a stream that waits; 0: none"),
         (
             "native-budget-retry",
             RETRY_SECONDS,

@@ -213,8 +213,8 @@ class Gateway:
         beat_seconds: float,
     ) -> Replica:
         """A replica for a request, after as long as it takes. Raises `QueueFull`, and what `beat`
-        does, which is called so often meanwhile. `again`: it was placed before, and its replica was
-        away.
+        does, which is called so often meanwhile (0: never). `again`: it was placed before, and its
+        replica was away.
         """
         ticket = Ticket(flight)
         if again:
@@ -229,7 +229,7 @@ class Gateway:
         self.touch()
         try:
             while not ticket.placed.done():
-                await asyncio.wait((ticket.placed,), timeout=beat_seconds)
+                await asyncio.wait((ticket.placed,), timeout=beat_seconds or None)
                 if not ticket.placed.done():
                     await beat()
         except BaseException:

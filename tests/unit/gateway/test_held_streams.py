@@ -11,6 +11,10 @@ import pytest
 
 from tests.unit.gateway.asking import PLAN, chat
 from tests.unit.gateway.conftest import free_port
+from tests.unit.gateway.in_process import chat as in_process_chat
+from tests.unit.gateway.in_process import emulated, front_of
+from thinkscale.gateway.patience import Patience
+from thinkscale.gateway.routing import Replica
 
 EVERY_SECONDS = 0.1
 COMMENT = b": waiting for a model server\n\n"
@@ -63,6 +67,18 @@ async def test_a_stream_that_waits_is_kept_alive_and_told_later_what_its_headers
     assert ": x-thinkscale-replica: a" in told
     assert ": x-thinkscale-budget: forced" in told
     assert answer.raw.count(b"x-thinkscale-replica") == 1
+
+
+async def test_no_comments_are_sent_where_none_are_wanted() -> None:
+    async with emulated("vllm") as engine, front_of(engine, "", Patience(comment=0)) as front:
+        body = in_process_chat(5, 4, stream=True)
+        url = front.url + "/v1/chat/completions"
+        asked = asyncio.ensure_future(front.session.post(url, json=body))
+        await asyncio.sleep(EVERY_SECONDS)
+        front.gateway.locate([Replica(name="a", url=engine.url, ready=True)])
+        async with await asked as response:
+            assert response.headers["x-thinkscale-replica"] == "a"
+            assert COMMENT not in await response.read()
 
 
 async def test_openais_client_reads_a_stream_that_waited(empty: Any) -> None:
