@@ -268,6 +268,8 @@ class Relay:
         self, response: EngineResponse, replica: Replica, told: bytes | None
     ) -> web.StreamResponse:
         """The engine said no: pass it on with its shape, or try another replica if it is ill."""
+        if response.status < 400:  # a redirect, which is not followed: the client could not either
+            raise Broken(f"the model server answered with HTTP {response.status}")
         told = await whole(response) if told is None else told
         body = self._serving.dialect.refusal(response.status, told)
         if response.status >= 500:
