@@ -115,7 +115,8 @@ class Pump:
         """Write to the client. Raises `ClientGone`."""
         if data:
             self.sent = True
-            await self._client.send(data)
+            if not self._client.write(data):
+                await self._catch_up()
 
     def report(self) -> None:
         """Tell what has come."""

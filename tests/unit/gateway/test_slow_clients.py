@@ -137,6 +137,17 @@ async def test_a_thought_ends_at_its_budget_though_the_client_is_behind_just_the
     assert data.endswith(b"data: [DONE]\n\n")
 
 
+async def test_a_client_that_takes_nothing_of_what_ends_its_thought_gives_its_seat_up() -> None:
+    body = {"stream": True, "messages": [], "thinking_token_budget": 3}
+    async with (
+        served(Overrunner().application()) as url,
+        front_of(Engine("vllm", url), patience=Patience(idle=0.3), on_exhausted="Stop") as front,
+        front.session.post(front.url + "/v1/chat/completions", json=body),
+    ):
+        async with asyncio.timeout(3):
+            await front.gateway.idle()
+
+
 async def test_a_client_that_hangs_up_while_it_is_behind_frees_its_engine() -> None:
     async with torrent_before_a_client() as (torrent, _, writer):
         assert await stalled_at(torrent) < EVENTS * 0.9
