@@ -79,11 +79,16 @@ def install() -> Engine:
         if not engine.model.exists():
             _make_model(engine)
         if not engine.preload.exists():
-            command = ["gcc", "-O1", "-shared", "-fPIC", "-o", str(engine.preload), str(YIELD)]
-            progress.run("patient yield", command)
+            compile_yield(engine.preload)
         engine.directory.touch()
         keep_newest(engine.directory.parent, keep=KEPT)
     return engine
+
+
+def compile_yield(library: Path) -> None:
+    """The library that makes processes share a core; `StepError`: no compiler."""
+    command = ["gcc", "-O1", "-shared", "-fPIC", "-o", str(library), str(YIELD)]
+    progress.run("patient yield", command)
 
 
 def _install(engine: Engine) -> None:
