@@ -7,6 +7,7 @@ transports now and then, so ours drops them earlier.
 """
 
 import asyncio
+import socket
 import ssl
 import time
 from base64 import b64encode
@@ -16,11 +17,14 @@ from typing import Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import httptools
+from aiohappyeyeballs import start_connection
 
 from thinkscale.gateway.engine_response import BrokenOff, EngineResponse
 
 KEEPALIVE_SECONDS: Final = 4.0
 CONNECT_SECONDS: Final = 5.0
+NEXT_ADDRESS_SECONDS: Final = 0.25
+"""After which a name's next address is tried beside one that is silent (RFC 8305)."""
 MAX_HEAD_BYTES: Final = 64 * 1024
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
@@ -47,7 +51,11 @@ class EngineHttp:
         """Send a request; returns when the head of its response is there. Raises `Unconnected` and
         `BrokenOff`.
         """
-        place, head, credentials = _addressed(url)
+        try:
+            place, head, credentials = _addressed(url)
+        except ValueError as error:
+            # Not the address itself: there may be a password in it.
+            raise Unconnected(f"cannot connect to a replica: {error}") from error
         if credentials and "Authorization" not in headers:
             headers = {**headers, "Authorization": credentials}
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
@@ -103,13 +111,17 @@ class EngineHttp:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
+                known = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
                 _, connection = await loop.create_connection(
                     lambda: _Connection(self, place),
-                    place.host,
-                    place.port,
+                    sock=await start_connection(
+                        known, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
+                    ),
                     ssl=_tls() if place.secure else None,
+                    server_hostname=place.host if place.secure else None,
                 )
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+            # ValueError: a name that no host can have; RuntimeError: uvloop's word for some errors.
             why = str(error) or "no connection in time"
             raise Unconnected(f"cannot connect to {place.host}:{place.port}: {why}") from error
         self._open.add(connection)
@@ -271,8 +283,10 @@ class _Connection(asyncio.Protocol):
 def _addressed(url: str) -> tuple[_Place, str, str]:
     """Where a URL leads, the first lines of a request to it, and the credentials in it."""
     parts = urlsplit(url)
+    if not parts.hostname:  # which a resolver takes for this machine
+        raise ValueError("it names no host")
     secure = parts.scheme == "https"
-    place = _Place(parts.hostname or "", parts.port or (443 if secure else 80), secure)
+    place = _Place(parts.hostname, parts.port or (443 if secure else 80), secure)
     user, _, host = parts.netloc.rpartition("@")
     credentials = f"Basic {b64encode(unquote(user).encode()).decode()}" if user else ""
     target = parts.path + (f"?{parts.query}" if parts.query else "")

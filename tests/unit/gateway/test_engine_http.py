@@ -1,8 +1,11 @@
 """The HTTP client for engines, against servers that write what a test tells them, byte by byte."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -279,3 +282,94 @@ async def test_nobody_who_listens_is_a_replica_that_was_not_reached() -> None:
     await server.wait_closed()
     with pytest.raises(Unconnected, match=str(port)):
         await EngineHttp().post(f"http://127.0.0.1:{port}/v1/x", b"{}", {})
+
+
+@contextmanager
+def silent_address() -> Iterator[tuple[str, int]]:
+    """Where a connection is neither taken nor refused: a listener whose queue is full."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.2", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(3):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield address
+
+
+def closed_address() -> tuple[str, int]:
+    """Where a connection is refused."""
+    with socket.socket() as unbound:
+        unbound.bind(("127.0.0.2", 0))
+        address: tuple[str, int] = unbound.getsockname()
+    return address
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Every name has these addresses, in this order."""
+
+    def known(*_: object, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+
+
+async def say_ok(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(HEAD + b"2\r\nok\r\n0\r\n\r\n")
+
+
+def address_of(url: str) -> tuple[str, int]:
+    host, _, port = url.split("/")[2].partition(":")
+    return host, int(port)
+
+
+async def test_a_names_silent_first_address_costs_a_quarter_of_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with served(say_ok) as (client, url, _):
+        with silent_address() as silent:
+            resolve(monkeypatch, silent, address_of(url))
+            began = time.monotonic()
+            response = await client.post("http://engine.example/v1/x", b"{}", {})
+            took = time.monotonic() - began
+            assert await body_of(response) == b"ok"
+    assert 0.2 < took < 2
+
+
+async def test_behind_a_names_address_that_refuses_the_next_is_tried_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_http, "NEXT_ADDRESS_SECONDS", 60)
+    async with served(say_ok) as (client, url, _):
+        resolve(monkeypatch, closed_address(), address_of(url))
+        response = await client.post("http://engine.example/v1/x", b"{}", {})
+        assert await body_of(response) == b"ok"
+
+
+async def test_where_every_address_of_a_name_is_silent_there_is_no_connection_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_http, "CONNECT_SECONDS", 0.5)
+    with silent_address() as one, silent_address() as other:
+        resolve(monkeypatch, one, other)
+        with pytest.raises(Unconnected, match="no connection in time"):
+            await EngineHttp().post("http://engine.example/v1/x", b"{}", {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a..b/v1",
+        f"http://{'a' * 64}.example/v1",
+        "http://engine:99999/v1",
+        "http://engine:one/v1",
+        "http://[::1/v1",
+        "http:///v1",
+        "http://engine\0/v1",
+    ],
+)
+async def test_an_address_that_none_can_be_is_one_that_is_not_reached(url: str) -> None:
+    with pytest.raises(Unconnected):
+        await EngineHttp().post(url, b"{}", {})
