@@ -43,6 +43,26 @@ SPEC: dict[str, Any] = {
     },
     "scaling": {"mode": "Manual", "maxReplicas": 2},
 }
+COLLECTOR = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            told = {each.key: each.value.string_value for each in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    print(self.path, span.name, told["k8s.namespace.name"],
+                          told["k8s.deployment.name"], told["k8s.pod.name"], sep="|", flush=True)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+HTTPServer(("", 4318), Handler).serve_forever()
+"""
+"""What takes OTLP over HTTP and prints a line for each span."""
 CLOSING_TAG_TOKENS = 1
 WITHIN_TOKENS = 1
 """An engine's own budget counts the newline behind the opening tag, so it may end one early."""
@@ -491,6 +511,52 @@ def test_only_who_shows_a_key_of_the_secret_is_served(service: Service) -> None:
         service.key = None
         service.set({})
     eventually(lambda: service.ask(10, 10).status == 200, 60, "everybody again")
+
+
+def test_spans_of_requests_go_to_the_collector(service: Service) -> None:
+    container = {"name": "collector", "image": PRODUCT_IMAGE, "command": ["python3", "-c"]}
+    collector = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "collector"},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [container | {"args": [COLLECTOR]}],
+        },
+    }
+    service.cluster.apply(collector, "-n", service.namespace)
+    eventually(
+        lambda: service.get("pod", "collector")["status"]["phase"] == "Running", 60, "a collector"
+    )
+    address = service.get("pod", "collector")["status"]["podIP"]
+    service.set({"gateway": {"tracing": {"endpoint": f"http://{address}:4318"}}})
+
+    def rolled(traced: bool) -> bool:
+        made = service.get("deployment", f"{NAME}-gateway")
+        flags = made["spec"]["template"]["spec"]["containers"][0]["args"]
+        return bool(
+            ("--otlp-traces" in flags) == traced
+            and made["status"]["observedGeneration"] == made["metadata"]["generation"]
+            and made["status"].get("updatedReplicas") == 1
+            and len(service.pods("gateway")) == 1
+        )
+
+    def told() -> bool:
+        assert service.ask(10, 10).status == 200
+        (gateway,) = service.pods("gateway")
+        whose = f"{service.namespace}|{NAME}-gateway|{gateway}"
+        log = service.cluster.kubectl("logs", "collector", "-n", service.namespace).stdout
+        return {f"/v1/traces|{span}|{whose}" for span in ("chat reasoner", "thinking")} <= set(
+            log.splitlines()
+        )
+
+    try:
+        eventually(lambda: rolled(traced=True), 60, "a gateway that is traced")
+        eventually(told, 30, "the spans of its requests")
+    finally:
+        service.set({})
+        service.cluster.kubectl("delete", "pod", "collector", "-n", service.namespace, "--now")
+    eventually(lambda: rolled(traced=False), 60, "a gateway that is not")
 
 
 def test_none_of_it_has_touched_a_model_pod(service: Service) -> None:

@@ -89,6 +89,7 @@ FIELDS: Final[dict[str, str]] = {
     "spec.gateway.resources.limits.*": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.auth.apiKeysSecretRef.name": LIVE
     + "test_only_who_shows_a_key_of_the_secret_is_served",
+    "spec.gateway.tracing.endpoint": LIVE + "test_spans_of_requests_go_to_the_collector",
     "spec.gateway.service.type": LIVE + "test_the_gateway_has_the_shape_that_was_asked_for",
     "spec.gateway.queue.maxRequests": LIVE + "test_more_than_the_queue_holds_is_told_to_come_back",
 }

@@ -426,6 +426,23 @@ GATEWAY: Final[Sequence[CelRule]] = (
     ),
 )
 
+TRACING: Final[Sequence[CelRule]] = (
+    CelRule(
+        rule=(
+            "self.endpoint.matches('^https?://([-A-Za-z0-9._]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?"
+            "(/[-A-Za-z0-9._~/]*)?$')"
+        ),
+        message="must be http://HOST:PORT or https://HOST:PORT of a collector that takes OTLP over "
+        "HTTP, with a path at most, for example http://collector.observability:4318",
+        field=".endpoint",
+    ),
+    CelRule(
+        rule="!self.endpoint.matches('/v1/traces/?$')",
+        message="must not end with /v1/traces, which is put behind it: remove that",
+        field=".endpoint",
+    ),
+)
+
 RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     "": ROOT,
     "spec": SPEC,
@@ -441,5 +458,6 @@ RULES: Final[Mapping[str, Sequence[CelRule]]] = {
     "spec.scaling": SCALING,
     "spec.gateway": GATEWAY,
     **resource_rules("spec.gateway.resources"),
+    "spec.gateway.tracing": TRACING,
 }
 """All rules by the path of their node; the empty path is the whole object."""

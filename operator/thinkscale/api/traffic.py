@@ -208,6 +208,16 @@ class AuthSpec(Resource):
     """
 
 
+class TracingSpec(Resource):
+    """Where OpenTelemetry spans of requests go."""
+
+    endpoint: Annotated[str, Field(min_length=8, max_length=512)]
+    """Collector that takes OTLP over HTTP, for example `http://collector.observability:4318` (4317
+    is usually gRPC, which is not spoken). Spans go to `v1/traces` below it. One that is away costs
+    spans, never a request.
+    """
+
+
 class GatewaySpec(Resource):
     """The gateway between the clients and the replicas."""
 
@@ -225,3 +235,5 @@ class GatewaySpec(Resource):
     """The Service that clients call."""
     auth: AuthSpec | None = None
     """Who may call; absent: everybody who reaches the Service."""
+    tracing: TracingSpec | None = None
+    """Spans of requests and their phases; absent: none are made. A change rolls the gateways."""

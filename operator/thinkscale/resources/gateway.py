@@ -157,9 +157,28 @@ def _keys(service: ReasoningService) -> tuple[list[str], Object]:
     return [f"--api-keys-dir={KEYS_PATH}"], {"volumeMounts": [mount]}
 
 
+def _tracing(service: ReasoningService) -> tuple[list[str], list[Object]]:
+    """Flags and variables that make the gateway send spans, which say whose they are. The pod's
+    name must be among the variables before them.
+    """
+    tracing = service.spec.gateway.tracing
+    if tracing is None:
+        return [], []
+    whose = (
+        f"k8s.namespace.name={service.metadata.namespace},"
+        f"k8s.deployment.name={names.gateway_name(service.metadata.name)},"
+        "k8s.pod.name=$(POD_NAME)"
+    )
+    return ["--otlp-traces"], [
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": tracing.endpoint},
+        {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": whose},
+    ]
+
+
 def _container(service: ReasoningService, image: GatewayImage) -> Object:
     admin = names.GATEWAY_ADMIN_PORT
     key_flags, key_mounts = _keys(service)
+    tracing_flags, tracing_variables = _tracing(service)
     return {
         "name": "gateway",
         "image": image.reference,
@@ -171,13 +190,15 @@ def _container(service: ReasoningService, image: GatewayImage) -> Object:
             f"--port={names.GATEWAY_PORT}",
             f"--admin-port={admin}",
             *key_flags,
+            *tracing_flags,
         ],
         **key_mounts,
         "env": [
             {
                 "name": "POD_NAME",
                 "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
-            }
+            },
+            *tracing_variables,
         ],
         "ports": [
             {"name": "http", "containerPort": names.GATEWAY_PORT, "protocol": "TCP"},

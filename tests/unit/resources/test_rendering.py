@@ -59,6 +59,7 @@ RICH = service(
     gateway={
         "resources": {"limits": {"memory": "2Gi"}},
         "auth": {"apiKeysSecretRef": {"name": "clients"}},
+        "tracing": {"endpoint": "http://collector:4318"},
     },
 )
 
@@ -304,7 +305,34 @@ def test_a_gateway_without_keys_mounts_nothing() -> None:
     assert not any("api-keys" in argument for argument in pod["containers"][0]["args"])
 
 
-@pytest.mark.parametrize("gateway", [{}, {"auth": {"apiKeysSecretRef": {"name": "clients"}}}])
+def test_a_gateway_that_is_traced_is_told_where_to_send_and_whose_its_spans_are() -> None:
+    made = service(gateway={"tracing": {"endpoint": "http://collector.apm:4318"}})
+    (deployment,) = [o for o in gateway_objects(made, IMAGE, 1) if o["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert "--otlp-traces" in container["args"]
+    assert container["env"][0]["name"] == "POD_NAME"  # or $(POD_NAME) would stay as it is
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert values["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.apm:4318"
+    assert values["OTEL_RESOURCE_ATTRIBUTES"] == (
+        "k8s.namespace.name=ns,k8s.deployment.name=r1-gateway,k8s.pod.name=$(POD_NAME)"
+    )
+
+
+def test_a_gateway_is_not_traced_unless_that_is_asked_for() -> None:
+    (deployment,) = [o for o in gateway_objects(service(), IMAGE, 1) if o["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert "--otlp-traces" not in container["args"]
+    assert [variable["name"] for variable in container["env"]] == ["POD_NAME"]
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        {},
+        {"auth": {"apiKeysSecretRef": {"name": "clients"}}},
+        {"tracing": {"endpoint": "http://collector:4318"}},
+    ],
+)
 def test_a_gateway_understands_the_flags_that_it_is_started_with(gateway: dict[str, Any]) -> None:
     made = gateway_objects(service(gateway=gateway), IMAGE, 1)
     (deployment,) = [o for o in made if o["kind"] == "Deployment"]
@@ -312,4 +340,5 @@ def test_a_gateway_understands_the_flags_that_it_is_started_with(gateway: dict[s
     given = command_line().parse_args(flags)
     assert (command, given.namespace, given.service) == ("gateway", "ns", "r1")
     assert (given.port, given.admin_port) == (names.GATEWAY_PORT, names.GATEWAY_ADMIN_PORT)
-    assert (given.api_keys_dir is not None) == bool(gateway)
+    assert (given.api_keys_dir is not None) == ("auth" in gateway)
+    assert given.otlp_traces == ("tracing" in gateway)
