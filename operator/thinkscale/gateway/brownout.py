@@ -1,7 +1,8 @@
 """The gateway's part of a brown-out: what it sees, what is in force, and which thoughts it closes.
 
-Once a second the directive's rule is evaluated with this gateway's own pressure; while it is on,
-open thoughts of at least the effective budget are closed, within the limits of `model.cutting`.
+Once a second, and with every directive, the rule is evaluated with this gateway's own pressure;
+while it is on, open thoughts of at least the effective budget are closed, within the limits of
+`model.cutting`. A brown-out whose rule is taken away is over: a rule that comes later begins anew.
 It ends by itself: when nobody fresh waits any more, or at the directive's `until`, since an
 operator that is gone must not leave it on. Sans-I/O; instants are the caller's.
 """
@@ -69,6 +70,8 @@ class BrownoutControl:
     def direct(self, rule: BrownoutRule | None, gateways: int) -> None:
         """A directive arrived: what it allows counts from now on."""
         self._rule = rule
+        if rule is None:
+            self._state = Brownout()
         self._limits.renew(
             cuts_allowed=rule.cuts_allowed if rule else 0,
             per_replica_second=rule.cuts_per_replica_second if rule else 0.0,
@@ -76,7 +79,7 @@ class BrownoutControl:
         )
 
     def look(self, pressure: Pressure, now: float, date: datetime) -> None:
-        """Evaluate the rule: once a second. `now`: on the monotonic clock, `date`: in the world."""
+        """Evaluate the rule. `now`: on the monotonic clock, `date`: in the world."""
         expired = self._rule is not None and date >= self._rule.until
         self._state = evaluate(self._rule, self._state, pressure, now, expired=expired)
 

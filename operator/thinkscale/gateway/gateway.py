@@ -117,7 +117,7 @@ class Gateway:
         self._admit()
 
     def direct(self, directive: Directive) -> None:
-        """A new directive."""
+        """A new directive; it takes effect at once."""
         self.directive = directive
         self.router.cordoned = frozenset(directive.cordoned)
         self.router.order(directive.queue)
@@ -125,6 +125,7 @@ class Gateway:
         self._bound()
         self.ledger.changes += 1
         self._assign()
+        self._weigh()
         self.touch()
 
     def _bound(self) -> None:
@@ -294,6 +295,11 @@ class Gateway:
         rule of the brown-out.
         """
         self._assign()
+        self._weigh()
+        self.touch()
+
+    def _weigh(self) -> None:
+        """The rule of the brown-out, with the pressure of now."""
         now, before = self.clock(), self.brownout.effective_tokens
         gateways = self.directive.gateways if self.directive else 1
         pressure = Pressure(
@@ -304,7 +310,6 @@ class Gateway:
         )
         self.brownout.look(pressure, now, datetime.now(UTC))
         self.ledger.changes += before != self.brownout.effective_tokens
-        self.touch()
 
     def effective_max_tokens(self) -> int | None:
         """From which age on a thought is closed now; None: from none."""
