@@ -23,6 +23,9 @@ from e2e.engines.server import Server
 IDLE_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 4.0
 STREAMS: Final = 4
+DRAINED_TOKENS: Final = 1000
+"""Four seconds of thinking: what is under way lasts longer than what is asked meanwhile."""
+
 FLAGS: Final = ("--reasoning-parser", "qwen3")
 
 
@@ -48,7 +51,7 @@ async def run(engine: Engine, logs: Path, place: Path) -> list[Trap]:
 
 async def drained(gateway: Bench, first: Server, second: Server) -> tuple[str, str]:
     """What is under way finishes, and what is new goes elsewhere."""
-    await gateway.configure(engine="VLLM", maxTokens=250)
+    await gateway.configure(engine="VLLM", maxTokens=DRAINED_TOKENS)
     await gateway.replicas({"first": first.url})
     kept = asyncio.create_task(gateway.ask(stream=True, **SLOW))
     await gateway.until(lambda s: s["phases"]["thinking"] == 1)
@@ -57,6 +60,7 @@ async def drained(gateway: Bench, first: Server, second: Server) -> tuple[str, s
     await asyncio.sleep(1.0)
     direct = await gateway.ask(stream=True, url=first.url, max_tokens=3)
     replies = [await gateway.ask(stream=True, max_tokens=3) for _ in range(3)]
+    assert not kept.done(), "the one under way ended before the others were asked"
     assert [reply.status for reply in replies] == [200] * 3, f"{[r.status for r in replies]}"
     places = {reply.headers["x-thinkscale-replica"] for reply in replies}
     assert places == {"second"}, f"served by {places}"
