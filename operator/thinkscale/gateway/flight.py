@@ -37,6 +37,8 @@ class Flight:
     first_token: float | None = None
     answer_begun: float | None = None
     last_token: float | None = None
+    last_thinking_token: float | None = None
+    """None while it has not answered."""
     thinking: int = 0
     answer: int = 0
     exposed: int = 0

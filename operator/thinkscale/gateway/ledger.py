@@ -143,21 +143,23 @@ class Ledger:
         self, flight: Flight, *, thinking: int, answer: int, began: bool, answered: bool, now: float
     ) -> None:
         """Its totals so far; `began`: some token has come, `answered`: an answer token has."""
+        thought, answered_now = thinking - flight.thinking, answer - flight.answer
         if flight.first_token is None and began:
             flight.first_token = now
             self.ttft.add(now - flight.arrived)
         if flight.answer_begun is None and answered:
             flight.answer_begun = now
+            flight.last_thinking_token = now if thought > 0 else flight.last_token
             self._answering += 1
             self.totals.answers_begun += 1
             self.ttfa.add(now - flight.arrived)
-        thought, answered_now = thinking - flight.thinking, answer - flight.answer
         self.totals.thinking_tokens += max(0, thought)
         self.totals.answer_tokens += max(0, answered_now)
         if flight.holding is not None:
             flight.holding.context_tokens += thought + answered_now
         flight.thinking, flight.answer = thinking, answer
-        flight.last_token = now
+        if thought > 0 or answered_now > 0:  # not the closing tag, the end, or the usage
+            flight.last_token = now
         self.changes += 1
 
     def token(self, flight: Flight, now: float, *, thinking: bool) -> None:
@@ -327,13 +329,14 @@ class Ledger:
         tokens = flight.thinking + flight.answer
         if flight.first_token is None or flight.last_token is None:
             return
-        if tokens >= FASTEST_MIN_TOKENS:
-            pace = (flight.last_token - flight.first_token) / (tokens - 1)
+        took = flight.last_token - flight.first_token
+        if tokens >= FASTEST_MIN_TOKENS and took > 0:  # an answer that came whole tells no pace
+            pace = took / (tokens - 1)
             if self.fastest_token_seconds is None or pace < self.fastest_token_seconds:
                 self.fastest_token_seconds = pace
-        if flight.thinking > 1:
-            until = flight.answer_begun if flight.answer_begun is not None else flight.last_token
-            self.thinking_pace.add((until - flight.first_token) / flight.thinking)
+        until = flight.last_token if flight.answer_begun is None else flight.last_thinking_token
+        if flight.thinking > 1 and until is not None:
+            self.thinking_pace.add((until - flight.first_token) / (flight.thinking - 1))
         pace_of_answer = answer_pace(flight.timing(now))
         if pace_of_answer is not None:
             self.answer_pace.add(pace_of_answer)

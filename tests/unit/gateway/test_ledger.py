@@ -204,3 +204,34 @@ def test_the_fastest_token_is_the_best_mean_of_a_request_of_some_length() -> Non
         ledger.end(flight, Outcome.COMPLETED, 5.0)
     assert ledger.fastest_token_seconds is not None
     assert abs(ledger.fastest_token_seconds - 0.01) < 1e-9
+
+
+def test_the_pace_of_a_phase_is_between_its_tokens_alone() -> None:
+    """Neither the closing tag, nor what comes before the first answer token, nor the chunks that
+    end a stream are a token's time.
+    """
+    ledger = Ledger()
+    flight = ledger.arrive(0.0)
+
+    def told(now: float, thinking: int, answer: int) -> None:
+        ledger.progress(
+            flight, thinking=thinking, answer=answer, began=True, answered=answer > 0, now=now
+        )
+
+    for token in range(1, 6):
+        told(1.0 + 0.1 * token, token, 0)
+    told(1.6, 5, 0)  # the closing tag
+    for token in range(1, 4):
+        told(2.0 + 0.2 * token, 5, token)
+    told(9.0, 5, 3)  # the end, the usage
+    ledger.end(flight, Outcome.COMPLETED, 9.0)
+    assert abs(ledger.thinking_pace.sum_seconds - 0.1) < 1e-9
+    assert abs(ledger.answer_pace.sum_seconds - 0.2) < 1e-9
+
+
+def test_an_answer_that_came_whole_tells_no_fastest_token() -> None:
+    ledger = Ledger()
+    flight = ledger.arrive(0.0)
+    ledger.progress(flight, thinking=40, answer=40, began=True, answered=True, now=1.0)
+    ledger.end(flight, Outcome.COMPLETED, 1.0)
+    assert ledger.fastest_token_seconds is None
