@@ -26,7 +26,6 @@ CONNECT_SECONDS: Final = 5.0
 NEXT_ADDRESS_SECONDS: Final = 0.25
 """After which a name's next address is tried beside one that is silent (RFC 8305)."""
 MAX_HEAD_BYTES: Final = 64 * 1024
-_FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 class Unconnected(ConnectionError):
@@ -136,6 +135,8 @@ class _Connection(asyncio.Protocol):
         self._place = place
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        # Some servers pad a chunk's size; nobody can be deceived behind the last hop.
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._response: EngineResponse | None = None
         self._head: asyncio.Future[EngineResponse] | None = None
         self._head_bytes = 0
@@ -222,20 +223,26 @@ class _Connection(asyncio.Protocol):
             self.abandon()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Of all headers, three are of interest."""
+        """Of interest are three: the type of the body, and two that say where it ends."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError("a head without an end")
         name = name.lower()
         if name == b"content-type" and self._response is not None:
             self._response.content_type = value.decode("latin-1")
-        self._framed = self._framed or name in _FRAMING
+        if name == b"content-length":
+            self._framed = True
+        elif name == b"transfer-encoding":  # any other than `chunked` ends with the connection
+            self._framed = value.rpartition(b",")[2].strip().lower() == b"chunked"
 
     def on_headers_complete(self) -> None:
         """The head is there, unless it only says that there will be one."""
         status = self._parser.get_status_code()
         response, head = self._response, self._head
-        if status < 200 or response is None or head is None:
+        if status < 200:
+            self._framed = False  # whatever it said, it has no body
+            return
+        if response is None or head is None:
             return
         response.status = status
         if not head.done():

@@ -284,6 +284,44 @@ async def test_nobody_who_listens_is_a_replica_that_was_not_reached() -> None:
         await EngineHttp().post(f"http://127.0.0.1:{port}/v1/x", b"{}", {})
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 7\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ],
+)
+async def test_a_body_that_no_header_bounds_ends_with_its_connection(head: bytes) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + b"all of it")
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        assert response.status == 200
+        assert await body_of(response) == b"all of it"
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"gzip, chunked"])
+async def test_a_body_in_pieces_that_lacks_the_last_is_not_whole(coding: bytes) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n3\r\nabc\r\n")
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        with pytest.raises(BrokenOff):
+            await body_of(response)
+
+
+async def test_spaces_behind_the_size_of_a_piece_do_no_harm() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"3  \r\nabc\r\n2 \r\nde\r\n0  \r\n\r\n")
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        assert await body_of(response) == b"abcde"
+
+
 @contextmanager
 def silent_address() -> Iterator[tuple[str, int]]:
     """Where a connection is neither taken nor refused: a listener whose queue is full."""
