@@ -284,7 +284,7 @@ def test_a_foreign_object_of_that_name_is_never_overwritten(
 
 
 def test_nothing_is_written_while_nothing_changes(fleet: Fleet, running: Operator) -> None:
-    eventually(lambda: "model pod" in fleet.condition("Stalled").get("message", ""), 30)
+    eventually(lambda: "model pod" in fleet.condition("Stalled").get("message", ""), 60)
     versions = resource_versions(fleet)
     quiet = time.monotonic() + 5.0
     while time.monotonic() < quiet:

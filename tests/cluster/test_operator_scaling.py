@@ -248,9 +248,12 @@ def test_gpus_that_no_node_has_are_a_condition_and_an_event(
     service["spec"]["engine"]["gpus"] = {"count": 4}
     control_plane.apply(service, "-n", namespace)
     fleet = Fleet(control_plane, namespace)
+    # The gateway's pod has no node either, and may be told of a tick earlier.
     stalled = eventually(
-        lambda: (c := fleet.condition("Stalled")).get("reason") == "Unschedulable" and c, 30
+        lambda: (c := fleet.condition("Stalled")).get("message", "").startswith("model pod") and c,
+        60,
     )
+    assert stalled["reason"] == "Unschedulable"
     (pod,) = fleet.pods(names.COMPONENT_MODEL)
     limits = pod["spec"]["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == "4"
