@@ -90,6 +90,12 @@ class Chunk:
     usage: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """No token, no text, and not the end."""
+        said = self.text or self.thinking or self.tool or self.token_ids
+        return not said and self.finish_reason is None
+
 
 def read_chunk(payload: Mapping[str, Any]) -> Chunk:
     """Read one parsed chunk. Anything unexpected reads as an empty chunk: it is passed on."""

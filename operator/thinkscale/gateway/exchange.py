@@ -79,12 +79,26 @@ class Exchange:
         )
         self._stops = stops_when_exhausted
         self._stage = 0
+        self._opening: bytes | None = b""
+        """Events that only announce who will speak, until something is said; None: it was. Without
+        them a request whose engine dies before its first token may still begin anew elsewhere.
+        """
+        self._announces = False
         self._has_usage = False
         self._learns = self.reader.own_ids and not self.reader.counts_by_usage
         self._ends_at = request.max_tokens if self.reader.overshoots else None
 
     def feed(self, event: SseEvent) -> bytes:
         """What the client gets for this event. Look at `turn`, `done` and `error` afterwards."""
+        if self._opening is None:
+            return self._feed(event)
+        self._announces = False
+        out = self._opening + self._feed(event)
+        is_held = self._announces or self.trouble is not None
+        self._opening = out if is_held else None
+        return b"" if is_held else out
+
+    def _feed(self, event: SseEvent) -> bytes:
         data = event.data
         if data is None:
             return event.raw
@@ -142,6 +156,8 @@ class Exchange:
         self._look_for_the_end(chunk)
         if self._stage > 0:
             return self._wording.rebuild(chunk, parts)
+        is_first = self._opening is not None and self.turn is None
+        self._announces = is_first and chunk.is_empty and b'"role":' in raw
         clean = self._wording.clean(raw)
         if self._learns and not self.splitter.held:
             self.plain.learn(chunk, parts, self.splitter.phase, raw, clean)
@@ -285,7 +301,7 @@ class Exchange:
         trouble, self.trouble = self.trouble, None
         if trouble is None or not trouble.raw:
             return b""
-        return trouble.raw + self._end()
+        return (self._opening or b"") + trouble.raw + self._end()
 
     def _end(self) -> bytes:
         self.done = True

@@ -86,6 +86,10 @@ class Wire:
         """The data begins with an HTTP chunk."""
         if fault == "cut":
             out.transport.abort()
+        elif fault == "cut behind an event":
+            out.write(data[: data.index(b"\n\n") + 2])
+            await asyncio.sleep(0.1)  # it has been read
+            out.transport.abort()
         elif fault == "half-closed":
             out.write_eof()
             await asyncio.sleep(30)

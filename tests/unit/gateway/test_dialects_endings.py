@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.faulty_wire import wire_to
 from tests.unit.gateway.test_dialects import chat, phases
 from thinkscale.engines import DIALECTS, adapter_for
 from thinkscale.engines.dialect import Route, Tags
@@ -58,6 +59,26 @@ async def test_a_stream_goes_on_where_its_engine_died(
     heard = type(answer)(status=200, headers={}, events=_events(text))
     assert phases(heard) == phases(answer)
     assert len(phases(heard)[0]) == 150
+
+
+async def test_a_stream_that_an_sglang_has_only_announced_begins_anew_elsewhere(
+    setup: Any,
+) -> None:
+    """It tells no ids: there would be nothing to go on from."""
+    well, body = setup.emulators[ord("d") - ord("a")], chat(40, 12)
+    await setup.arrange("d", engine="SGLang", maxTokens=100_000)
+    undisturbed = await setup.stream(**body)
+    async with wire_to(well.port) as wire:
+        urls = {"bad": wire.url, "good": well.url}
+        listed = [{"name": name, "url": url} for name, url in urls.items()]
+        setup.gateway.write("replicas.json", listed)
+        await setup.until(lambda s: set(s["replicas"]) == set(urls))
+        wire.arm("cut behind an event", 0)
+        answer = await setup.stream(**body)
+    assert answer.headers["x-thinkscale-replica"] == "bad"
+    assert phases(answer) == phases(undisturbed)
+    assert answer.done
+    assert "resumed by" not in answer.raw.decode()
 
 
 async def test_a_full_tgi_says_so_inside_http_200_and_the_client_hears_a_503(setup: Any) -> None:

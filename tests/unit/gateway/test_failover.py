@@ -73,6 +73,7 @@ async def count(setup: Any, name: str) -> int:
 
 
 RESUMED = r'retries_total\{reason="resumed"'
+AWAY = r'retries_total\{reason="away"'
 
 
 @pytest.mark.parametrize("phase", ["thinking", "answering"])
@@ -122,6 +123,25 @@ async def test_one_that_breaks_when_all_was_said_is_complete(setup: Any, fault: 
         assert answer.done
         assert answer.usage["completion_tokens"] == THINKS + ANSWERS + 3
         assert await count(setup, RESUMED) == before
+
+
+@pytest.mark.parametrize("extra", [{}, {"logprobs": True}], ids=["plain", "not to be continued"])
+async def test_one_that_breaks_behind_the_role_alone_begins_anew_elsewhere(
+    setup: Any, extra: dict[str, Any]
+) -> None:
+    """Nothing of substance was said, so nothing need be gone on from."""
+    async with two_ways(setup, "a") as wire:
+        resumed, retried = await count(setup, RESUMED), await count(setup, AWAY)
+        wire.arm("cut behind an event", 0)
+        answer = await setup.stream(**long_chat(**extra))
+        assert await count(setup, RESUMED) == resumed
+        assert await count(setup, AWAY) == retried + 1
+    assert (answer.thinking, answer.content) == await undisturbed(setup, "a")
+    assert answer.done
+    assert answer.usage["completion_tokens"] == THINKS + ANSWERS + 3
+    assert len({event["id"] for event in answer.events}) == 1
+    roles = [c["delta"].get("role") for e in answer.events for c in e["choices"]]
+    assert roles == ["assistant"] + [None] * (len(roles) - 1)
 
 
 async def test_tokens_that_come_twice_are_told_on(setup: Any) -> None:
