@@ -10,7 +10,7 @@ PROCESSES := $(addprefix tests/unit/,cli emulator engines gateway quality story)
 SIMULATIONS := $(addprefix tests/unit/,fidelity simulation)
 export KEEP DEMO_CLUSTER DEMO_IMAGE JSON
 
-.PHONY: install venv check lint types contracts test test-unit test-processes test-simulations test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo bench-gateway soak-gateway image clean clean-cache
+.PHONY: install venv check lint types contracts test test-unit test-processes test-simulations test-cluster test-e2e test-engines demo headline engine fidelity sweep-demo bench-gateway soak-gateway verify-aiperf image clean clean-cache
 
 install:            ## everything that tests and demo need (first time: minutes; then seconds)
 	scripts/install
@@ -78,6 +78,9 @@ bench-gateway: venv   ## a token's cost beside nginx and LiteLLM, six minutes; J
 soak-gateway: venv    ## half an hour of streams while replicas die; MINUTES=N, JSON=FILE
 	.venv/bin/python -m benchmarks.gateway.soak $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(JSON),--json $(JSON))
+
+verify-aiperf: venv   ## what NVIDIA's aiperf measures beside our metrics, 90 s (1.2 GB, once); JSON=FILE
+	.venv/bin/python -m benchmarks.gateway.verify_aiperf $(if $(JSON),--json $(JSON))
 
 image: install      ## the product's image as a docker-archive; prints its path
 	@.venv/bin/python -c 'from e2e.harness import images; print(images.product_archive())'

@@ -11,7 +11,6 @@ out of order or not at all is void. What is told is the median over the rounds.
 import argparse
 import json
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -56,7 +55,7 @@ def main() -> int:
 
 def _measure(options: argparse.Namespace, place: Path) -> Results:
     results = Results(load_before=os.getloadavg()[0])
-    ports = iter(_free_ports(6))
+    ports = iter(peers.free_ports(6))
     engine_port = next(ports)
     generator = Generator(place, engine_port)
     try:
@@ -113,7 +112,7 @@ def _round(
 
 def _many(results: Results, generator: Generator, place: Path, engine_port: int, name: str) -> None:
     """Memory of a stream, by a process that has not served any before."""
-    port, admin = _free_ports(2)
+    port, admin = peers.free_ports(2)
     start: dict[str, Callable[[], peers.Peer]] = {
         "nginx": lambda: peers.nginx(place, engine_port, port),
         "gateway": lambda: peers.gateway(place, engine_port, port, admin),
@@ -129,17 +128,6 @@ def _many(results: Results, generator: Generator, place: Path, engine_port: int,
         results.idle_kilobytes[name] = before.memory_kilobytes
     finally:
         peer.stop()
-
-
-def _free_ports(number: int) -> list[int]:
-    probes = [socket.socket() for _ in range(number)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,11 +19,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.harness.cache import REPOSITORY, cache_root, exclusively, key_of
+from benchmarks.gateway import environments
+from e2e.harness.cache import cache_root
 from e2e.provision import progress
 
-LITELLM = "litellm[proxy]==1.108.7"
-LITELLM_DOWNLOAD_MEGABYTES, LITELLM_DISK_MEGABYTES = 200, 760
+LITELLM = environments.Program(
+    name="litellm",
+    requirement="litellm[proxy]==1.108.7",
+    download_megabytes=200,
+    disk_megabytes=760,
+    hint=" (LITELLM=no leaves it out)",
+)
 KEY = "sk-benchmark-0123456789"
 MODEL = "m"
 PROXY_CORE = 1
@@ -55,7 +62,7 @@ def nginx(place: Path, engine_port: int, port: int) -> Peer:
         conf = conf.replace(f"@{name}@", str(value))
     (place / "nginx.conf").write_text(conf)
     command = [_nginx_binary(), "-p", str(place), "-c", str(place / "nginx.conf")]
-    return _start("nginx", port, command, place)
+    return start("nginx", port, command, place, core=PROXY_CORE)
 
 
 def gateway(place: Path, engine_port: int, port: int, admin_port: int) -> Peer:
@@ -69,7 +76,8 @@ def gateway(place: Path, engine_port: int, port: int, admin_port: int) -> Peer:
         *("--port", str(port), "--admin-port", str(admin_port)),
         *("--config-dir", str(place), "--replicas-file", str(place / "replicas.json")),
     ]
-    return _start("gateway", port, command, place, ready=f"http://127.0.0.1:{admin_port}/readyz")
+    ready = f"http://127.0.0.1:{admin_port}/readyz"
+    return start("gateway", port, command, place, ready=ready, core=PROXY_CORE)
 
 
 def litellm(place: Path, engine_port: int, port: int) -> Peer:
@@ -94,10 +102,12 @@ def litellm(place: Path, engine_port: int, port: int) -> Peer:
     ]
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     ready = f"http://127.0.0.1:{port}/health/liveliness"
-    return _start("litellm", port, command, place, environment=environment, ready=ready)
+    return start(
+        "litellm", port, command, place, environment=environment, ready=ready, core=PROXY_CORE
+    )
 
 
-def _start(
+def start(
     name: str,
     port: int,
     command: Sequence[str],
@@ -105,12 +115,14 @@ def _start(
     *,
     environment: Mapping[str, str] | None = None,
     ready: str | None = None,
+    core: int | None = None,
 ) -> Peer:
-    """Start it on its core, and wait until it answers."""
+    """Start it, on this core alone if there is one, and wait until it answers; or `Missing`."""
     log = place / f"{name}.log"
+    pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(PROXY_CORE), *command],
+            [*pinned, *command],
             env={**os.environ, **(environment or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -124,6 +136,18 @@ def _start(
             raise Missing(f"{name} does not start: {log.read_text()[-2000:]}")
         time.sleep(0.1)
     return peer
+
+
+def free_ports(number: int) -> list[int]:
+    """That many that nobody listens on now."""
+    probes = [socket.socket() for _ in range(number)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 def _answers(url: str) -> bool:
@@ -157,19 +181,7 @@ def _nginx_binary() -> str:
 
 
 def _litellm_command() -> Path:
-    place = cache_root() / "litellm" / key_of([LITELLM, sys.version])
-    with exclusively("litellm"):
-        if not (place / "complete").exists():
-            progress.say(
-                f"{LITELLM} is not there: it downloads about {LITELLM_DOWNLOAD_MEGABYTES} MB and "
-                f"takes {LITELLM_DISK_MEGABYTES} MB in {place} (LITELLM=no leaves it out)"
-            )
-            shutil.rmtree(place, ignore_errors=True)
-            pip = [str(place / "bin" / "pip"), "install", "--no-cache-dir", LITELLM]
-            try:
-                progress.run("litellm venv", [sys.executable, "-m", "venv", str(place)])
-                progress.run("litellm install", pip, directory=REPOSITORY)
-            except progress.StepError as error:
-                raise Missing(f"LiteLLM cannot be installed: {error}") from error
-            (place / "complete").touch()
-    return place / "bin" / "litellm"
+    try:
+        return environments.installed(LITELLM) / "litellm"
+    except progress.StepError as error:
+        raise Missing(f"LiteLLM cannot be installed: {error}") from error
