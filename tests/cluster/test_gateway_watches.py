@@ -233,6 +233,8 @@ def test_a_gateway_that_loses_the_api_serves_with_what_it_knows_and_catches_up_l
     gateway = Gateway(kubeconfig, namespace)
     try:
         eventually(lambda: gateway.ready() == {"pod-a": True}, 20, "the replica is known")
+        # The configuration comes by a watch of its own; until then the gateway says 503.
+        eventually(lambda: bool(gateway.page("/readyz")), 20, "the configuration is known")
         assert gateway.ask()["usage"]["completion_tokens"] == 5
         line.cut()
         control_plane.apply(runtime(CONFIG, "two"), "-n", namespace)
