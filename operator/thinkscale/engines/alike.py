@@ -5,6 +5,7 @@ not belong to its route; a refusal in any shape becomes OpenAI's; and a field of
 only where it has the type that it should have.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ import orjson
 from thinkscale.engines.text_reader import openai_error
 
 
-class Streaming:
+class Streaming(ABC):
     """`Dialect.first_body`, from `plain_body` and what the engine must be told to stream."""
 
     def first_body(
@@ -32,6 +33,7 @@ class Streaming:
         self._ask_for_counts(out)
         return out
 
+    @abstractmethod
     def plain_body(
         self,
         body: Mapping[str, Any],
@@ -41,11 +43,10 @@ class Streaming:
         most_tokens: int | None,
     ) -> dict[str, Any]:
         """See `Dialect`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ask_for_counts(self, out: dict[str, Any]) -> None:
         """What makes the stream of this body tell its tokens."""
-        raise NotImplementedError
 
 
 def without(body: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
