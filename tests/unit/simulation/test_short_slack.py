@@ -16,7 +16,7 @@ MOST_REPLICAS = 5.9
 def test_a_short_slack_is_kept_through_stages_with_less_than_its_rivals_replicas():
     scenarios = [make("llmd-ramp", seed) for seed in SEEDS]
     outcomes = [run(scenario, thinkscale, policy="thinkscale") for scenario in scenarios]
-    assert fmean(outcome.attainment for outcome in outcomes) >= 0.98
+    assert fmean(outcome.attainment for outcome in outcomes) >= 0.985
     scored = [s.duration_seconds - s.warm_up_seconds for s in scenarios]
     replicas = [o.replica_seconds / span for o, span in zip(outcomes, scored, strict=True)]
     assert fmean(replicas) <= MOST_REPLICAS
