@@ -8,6 +8,7 @@ Nothing of a prompt or an answer is in a span. The SDK is an optional extra: it 
 only when spans are asked for.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
@@ -26,6 +27,8 @@ SERVICE: Final = "thinkscale-gateway"
 """Unless the environment names it."""
 _OPERATIONS: Final = {Route.CHAT: "chat", Route.COMPLETIONS: "text_completion"}
 CONTEXT_HEADERS: Final = ("traceparent", "tracestate")
+CLOSE_SECONDS: Final = 1.0
+"""So long a gateway that ends waits for its last spans to be taken."""
 
 
 class NoSdk(ThinkscaleError):
@@ -53,7 +56,7 @@ class Tracing(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is left, within `CLOSE_SECONDS`."""
         ...
 
 
@@ -99,7 +102,12 @@ class _Otlp:
         return _OtlpTrace(self, span)
 
     def close(self) -> None:
-        self._provider.shutdown()
+        """NB: the SDK's own end waits half a minute for a collector that is away, and takes no other
+        limit; what it waits for is a daemon, as this is.
+        """
+        end = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
+        end.start()
+        end.join(CLOSE_SECONDS)
 
 
 class _OtlpTrace:

@@ -5,6 +5,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.unit.gateway.asking import chat
 from thinkscale.gateway import tracing
 from thinkscale.gateway.flags import parse
+from thinkscale.gateway.tracing import CLOSE_SECONDS
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -202,6 +204,41 @@ def test_what_the_caller_does_not_sample_is_passed_on_and_not_told(
     gateway.until(lambda: "chat tiny" in told.of(sampled))
     assert not told.of(unsampled)
     assert f"traceparent: 00-{unsampled}-".encode() in heard.said
+
+
+def ended(gateway: Any) -> float:
+    """Seconds from the signal to the end of its process."""
+    begun = time.monotonic()
+    gateway.terminate()
+    assert gateway.process.wait(20) == 0, gateway.log
+    return time.monotonic() - begun
+
+
+def traced_to(url: str, alone: Any, engines: Any) -> Any:
+    """A gateway that has served a request whose spans it has not tried to send yet."""
+    engine = engines("--reasoning-parser", "deepseek_r1")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+        gateway = alone("--otlp-traces", "--model", "tiny", "--upstream", engine.url)
+    gateway.until(lambda: "Serving" in gateway.log and all(gateway.ready().values()))
+    ask(gateway, "4" * 32, chat(3, 3))
+    return gateway
+
+
+def test_the_last_spans_are_sent_at_the_end(
+    alone: Any, engines: Any, receiver: tuple[Receiver, str]
+) -> None:
+    told, url = receiver
+    ended(traced_to(url, alone, engines))
+    assert "chat tiny" in told.of("4" * 32)
+
+
+def test_the_end_does_not_wait_for_a_collector_that_is_away(alone: Any, engines: Any) -> None:
+    with socket.socket() as collector:
+        collector.bind(("127.0.0.1", 0))  # ours, and nobody listens
+        gateway = traced_to(f"http://127.0.0.1:{collector.getsockname()[1]}", alone, engines)
+        assert ended(gateway) < CLOSE_SECONDS + 2.0
 
 
 def test_without_the_flag_there_are_no_spans_and_no_sdk_is_asked_for() -> None:
