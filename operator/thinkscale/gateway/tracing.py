@@ -102,8 +102,8 @@ class _Otlp:
         return _OtlpTrace(self, span)
 
     def close(self) -> None:
-        """NB: the SDK's own end waits half a minute for a collector that is away, and takes no other
-        limit; what it waits for is a daemon, as this is.
+        """NB: the SDK's own end waits for an exporter that tries a collector again, for ten seconds
+        and more, and takes no limit of ours. Its thread is a daemon, as this one is.
         """
         end = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
         end.start()
