@@ -14,7 +14,7 @@ from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.histogram import Bins
 from thinkscale.gateway.lifetable import LifeTable
 from thinkscale.gateway.proofs import Finding
-from thinkscale.gateway.slo import Outcome, answer_pace, is_late, score
+from thinkscale.gateway.slo import Outcome, answer_pace, is_late, output_pace, pace, score
 from thinkscale.gateway.verify import Violation
 from thinkscale.model.ages import BINS, bin_of
 from thinkscale.model.gateway_config import SloConfig
@@ -326,17 +326,15 @@ class Ledger:
             flight.booked += tokens
 
     def _pace(self, flight: Flight, now: float) -> None:
-        tokens = flight.thinking + flight.answer
-        if flight.first_token is None or flight.last_token is None:
-            return
-        took = flight.last_token - flight.first_token
-        if tokens >= FASTEST_MIN_TOKENS and took > 0:  # an answer that came whole tells no pace
-            pace = took / (tokens - 1)
-            if self.fastest_token_seconds is None or pace < self.fastest_token_seconds:
-                self.fastest_token_seconds = pace
+        timing = flight.timing(now)
+        whole = output_pace(timing)
+        if whole is not None and flight.output >= FASTEST_MIN_TOKENS:
+            fastest = self.fastest_token_seconds
+            self.fastest_token_seconds = whole if fastest is None else min(fastest, whole)
         until = flight.last_token if flight.answer_begun is None else flight.last_thinking_token
-        if flight.thinking > 1 and until is not None:
-            self.thinking_pace.add((until - flight.first_token) / (flight.thinking - 1))
-        pace_of_answer = answer_pace(flight.timing(now))
-        if pace_of_answer is not None:
-            self.answer_pace.add(pace_of_answer)
+        of_thinking = pace(flight.first_token, until, flight.thinking)
+        if of_thinking is not None:
+            self.thinking_pace.add(of_thinking)
+        of_answer = answer_pace(timing)
+        if of_answer is not None:
+            self.answer_pace.add(of_answer)

@@ -4,6 +4,8 @@ Finished: good if its indicator is within the limit. Failed by us or an engine (
 stream): bad. Cancelled by the client: bad only if it was late already. Refused as the client's own
 mistake (4xx): left out. In flight and past its limit: overdue, a miss now. A request that ends
 properly without an answer (its own `max_tokens`, or `onExhausted: Stop`) is judged by its end.
+Tokens that came all at once (an answer that the engine could not stream) tell no pace: they are
+left out of objectives on it, and their first token is as late as their last.
 """
 
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ def score(slo: SloConfig, timing: Timing, outcome: Outcome) -> bool | None:
             return False
         case Outcome.CANCELLED:
             return False if is_late(slo, timing) else None
-    if slo.indicator is Indicator.TIME_PER_ANSWER_TOKEN and timing.answer_tokens < 2:
+    if slo.indicator is Indicator.TIME_PER_ANSWER_TOKEN and answer_pace(timing) is None:
         return None
     if slo.indicator is Indicator.TIME_PER_OUTPUT_TOKEN and output_pace(timing) is None:
         return None
@@ -62,26 +64,31 @@ def is_late(slo: SloConfig, timing: Timing) -> bool:
         case Indicator.END_TO_END:
             return timing.now > _limit(slo, timing.thinking_tokens + timing.answer_tokens)
         case Indicator.TIME_PER_ANSWER_TOKEN:
-            pace = answer_pace(timing)
-            return pace is not None and pace > slo.threshold_seconds
+            seconds = answer_pace(timing)
+            return seconds is not None and seconds > slo.threshold_seconds
         case Indicator.TIME_PER_OUTPUT_TOKEN:
-            pace = output_pace(timing)
-            return pace is not None and pace > slo.threshold_seconds
+            seconds = output_pace(timing)
+            return seconds is not None and seconds > slo.threshold_seconds
 
 
 def answer_pace(timing: Timing) -> float | None:
-    """Mean seconds per answer token after the first; None with fewer than two."""
-    if timing.answer_begun is None or timing.last_token is None or timing.answer_tokens < 2:
-        return None
-    return (timing.last_token - timing.answer_begun) / (timing.answer_tokens - 1)
+    """Mean seconds per answer token after the first; None with fewer than two, or all at once."""
+    return pace(timing.answer_begun, timing.last_token, timing.answer_tokens)
 
 
 def output_pace(timing: Timing) -> float | None:
-    """Mean seconds per token of any kind after the first; None with fewer than two."""
+    """Mean seconds per token of any kind after the first; None with fewer than two, or all at
+    once.
+    """
     tokens = timing.thinking_tokens + timing.answer_tokens
-    if timing.first_token is None or timing.last_token is None or tokens < 2:
+    return pace(timing.first_token, timing.last_token, tokens)
+
+
+def pace(first: float | None, last: float | None, tokens: int) -> float | None:
+    """Mean seconds between so many tokens; None: their instants do not tell."""
+    if first is None or last is None or last <= first or tokens < 2:
         return None
-    return (timing.last_token - timing.first_token) / (tokens - 1)
+    return (last - first) / (tokens - 1)
 
 
 def _limit(slo: SloConfig, tokens: int) -> float:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.unit.gateway.asking import chat
+from tests.unit.gateway.in_process import emulated, front_of
 from thinkscale.gateway.ledger import Ledger
 from thinkscale.gateway.slo import Outcome
 from thinkscale.model.gateway_config import SloConfig
@@ -36,6 +38,8 @@ GOOD, BAD, OUT = (1, 0), (0, 1), (0, 0)
         (0.5, 1.0, 5.0, 10, 5, 5.0, Outcome.COMPLETED, (GOOD, GOOD, GOOD, BAD)),
         # one answer token has no pace
         (0.5, 1.0, 1.0, 10, 1, 1.0, Outcome.COMPLETED, (GOOD, GOOD, GOOD, OUT)),
+        # five that came at once neither: the engine may have made them fast or slowly
+        (3.0, 3.0, 3.0, 10, 5, 3.0, Outcome.COMPLETED, (BAD, GOOD, GOOD, OUT)),
         # too long altogether: 5 + 0.1 x 20 = 7
         (0.5, 1.0, 7.5, 0, 20, 7.5, Outcome.COMPLETED, (GOOD, GOOD, BAD, GOOD)),
         # failures are misses, however fast
@@ -104,3 +108,22 @@ def test_a_request_in_flight_past_its_limit_is_overdue_until_it_ends() -> None:
     counts = ledger.slo_counts(60)
     assert (counts["ttft"].bad, counts["ttfa"].good) == (1, 1)
     assert overdue(60) == (0, 0)
+
+
+async def test_an_answer_that_no_engine_streams_is_in_no_pace() -> None:
+    """Its instants are one: at no time a token it could never be too slow."""
+    paces = (Indicator.TIME_PER_ANSWER_TOKEN, Indicator.TIME_PER_OUTPUT_TOKEN)
+    slos = tuple(SloConfig(name=each, indicator=each, threshold_seconds=1e-6) for each in paces)
+    async with (
+        emulated("vllm", "--reasoning-parser", "deepseek_r1") as engine,
+        front_of(engine, slos=slos) as front,
+    ):
+        ledger = front.gateway.ledger
+        for whole, missed in ({"prompt_logprobs": 0}, 0), ({}, 1):
+            _, answer = await front.ask(**chat(20, 40, stream=False, **whole))
+            assert answer["usage"]["completion_tokens"] > 60
+            counts = ledger.slo_counts(front.gateway.clock()).values()
+            assert [(each.good, each.bad) for each in counts] == [(0, missed)] * 2
+            paced = (ledger.thinking_pace, ledger.answer_pace)
+            assert [sum(bins.counts) for bins in paced] == [missed] * 2
+            assert (ledger.fastest_token_seconds is not None) is bool(missed)
