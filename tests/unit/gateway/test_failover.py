@@ -144,6 +144,18 @@ async def test_one_that_breaks_behind_the_role_alone_begins_anew_elsewhere(
     assert roles == ["assistant"] + [None] * (len(roles) - 1)
 
 
+async def test_who_waits_is_told_the_replica_that_began_anew_and_a_stream_the_first(
+    setup: Any,
+) -> None:
+    """A stream's headers are out with the first replica's acceptance."""
+    for wait, replica in ({"stream": False, "stream_options": None}, "good"), ({}, "bad"):
+        async with two_ways(setup, "a") as wire:
+            wire.arm("cut behind an event", 0)
+            answer = await (setup.post if wait else setup.stream)(**long_chat(**wait))
+            assert answer.headers["x-thinkscale-replica"].startswith(replica)
+            assert "x-thinkscale-resumed" not in answer.headers
+
+
 async def test_tokens_that_come_twice_are_told_on(setup: Any) -> None:
     """Nothing in a stream numbers its events; the engine's usage at the end gives it away."""
     async with two_ways(setup, "a") as wire:
