@@ -3,6 +3,9 @@
 import argparse
 from urllib.parse import urlsplit
 
+from thinkscale.gateway.wish import NO_THINKING
+from thinkscale.model.gateway_config import TierConfig
+
 
 def url(text: str) -> str:
     """A server's URL, without the `/v1` that people copy along."""
@@ -55,3 +58,18 @@ def seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return value
+
+
+def nudge(text: str) -> str:
+    """What is said behind a thought, which it must not close."""
+    if not text or "think>" in text:
+        raise argparse.ArgumentTypeError("must be some text without <think> or </think>")
+    return text
+
+
+def tier(text: str) -> TierConfig:
+    """An effort and its most thinking tokens."""
+    effort, _, tokens = text.partition("=")
+    if not effort or not tokens or effort == NO_THINKING:
+        raise argparse.ArgumentTypeError(f"{text!r} is not EFFORT=TOKENS, such as low=2048")
+    return TierConfig(name=effort, max_tokens=whole(tokens))

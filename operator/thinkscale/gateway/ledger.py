@@ -13,9 +13,8 @@ from typing import Final
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.histogram import Bins
 from thinkscale.gateway.lifetable import LifeTable
-from thinkscale.gateway.proofs import Finding
 from thinkscale.gateway.slo import Outcome, answer_pace, is_late, output_pace, pace, score
-from thinkscale.gateway.verify import Violation
+from thinkscale.gateway.totals import BudgetCounts, Totals
 from thinkscale.model.ages import BINS, bin_of
 from thinkscale.model.gateway_config import SloConfig
 from thinkscale.model.residuals import PRIOR_ANSWER_TOKENS
@@ -25,45 +24,6 @@ PACE_EDGES_SECONDS: Final = (
     0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0,
 )  # fmt: skip
 _WORK_REFRESH_SECONDS: Final = 0.5
-
-
-@dataclass(slots=True)
-class BudgetCounts:
-    """What budget forcing did since boot; see `model.signals.BudgetSignals`."""
-
-    applied: int = 0
-    cut: int = 0
-    cut_by_load: int = 0
-    violations: dict[Violation, int] = field(default_factory=lambda: dict.fromkeys(Violation, 0))
-    withheld_tokens: int = 0
-    withheld_millipoints: int = 0
-    extended: int = 0
-    canaries: dict[Finding, int] = field(default_factory=lambda: dict.fromkeys(Finding, 0))
-    """By what they showed."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts since boot; see `model.signals.Counters`."""
-
-    arrivals: int = 0
-    completed: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    refused: int = 0
-    prompt_tokens: int = 0
-    thinking_tokens: int = 0
-    answer_tokens: int = 0
-    answers_begun: int = 0
-    arrived_prompt_tokens: int = 0
-    retried: int = 0
-    """Sent to a second replica before the client had anything."""
-    resumed: int = 0
-    """Continued on another replica from what the client had."""
-    ejected: int = 0
-    """Times that a replica was left alone because it failed."""
-    miscounted: int = 0
-    """Streams whose tokens are not those that the engine's usage tells of."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,8 @@ import pytest
 from aiohttp import web
 
 from thinkscale.gateway import standalone
-from thinkscale.gateway.flags import command_line, parse
+from thinkscale.gateway.command_line import command_line
+from thinkscale.gateway.flags import parse
 from thinkscale.gateway.main import main
 from thinkscale.gateway.routing import Replica
 from thinkscale.gateway.standalone import UpstreamSource

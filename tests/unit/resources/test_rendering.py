@@ -9,7 +9,7 @@ import pytest
 from thinkscale.api import names
 from thinkscale.api.v1alpha1 import Effort, ReasoningService
 from thinkscale.errors import SpecInvalid
-from thinkscale.gateway.flags import command_line
+from thinkscale.gateway.command_line import command_line
 from thinkscale.gateway.wish import EFFORTS
 from thinkscale.model.gateway_config import TierConfig
 from thinkscale.model.intent import Mode
