@@ -60,7 +60,7 @@ headline: install   ## JSON=FILE
 engine: venv        ## a real vLLM for the CPU with a tiny model (0.9 GB to download, once)
 	.venv/bin/python -m e2e.engines
 
-test-engines: engine   ## the gateway on a real vLLM, cell by cell, ten minutes; writes docs/conformance.*
+test-engines: engine   ## the gateway on a real vLLM, cell by cell, half an hour; writes docs/conformance.*
 	.venv/bin/python -m e2e.engines.conformance --json docs/conformance.json; found=$$?; \
 	  .venv/bin/python -m e2e.engines.conformance.table; exit $$found
 

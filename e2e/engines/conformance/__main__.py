@@ -9,27 +9,22 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from e2e.engines.conformance import cells, endings, traps
+from e2e.engines.conformance import canaries, cells, endings, traps
 from e2e.engines.conformance.bench import bench
+from e2e.engines.conformance.cells import Target
 from e2e.engines.conformance.results import Cell, Run, Trap, machine, merged, read
-from e2e.engines.conformance.targets import (
-    EMULATED,
-    PARSERS,
-    emulated,
-    parser_flags,
-    real_vllm,
-    vllm,
-)
+from e2e.engines.conformance.targets import EMULATED, REAL, emulated, real_vllm
 from e2e.engines.install import VLLM_VERSION, Engine, install
+from e2e.engines.server import Server
 from e2e.harness.cache import cache_root
 from e2e.provision.progress import StepError, say
 
-REAL = {f"vllm-{parser or 'none'}": parser for parser in PARSERS}
-PARTS = ("emulated", *REAL, "traps", "full", "endings")
-"""One server each, but for the first and the last."""
+PARTS = ("emulated", "emulated-canaries", *REAL, "canaries", "traps", "full", "endings")
+"""One server each, but for those of the emulator, `canaries` and the last."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,8 +65,12 @@ async def _run(part: str) -> Run:
         place = Path(scratch)
         if part == "emulated":
             found = await _emulated(logs, place)
+        elif part == "emulated-canaries":
+            found = await _canaries(EMULATED, _emulator(logs), place)
         elif part in REAL:
-            found = await _real(REAL[part], install(), logs, place)
+            found = await _real(part, install(), logs, place)
+        elif part == "canaries":
+            found = await _canaries(REAL, _engine(install(), logs), place)
         elif part == "traps":
             trapped = await traps.alone(install(), logs, place)
         elif part == "full":
@@ -87,9 +86,9 @@ async def _run(part: str) -> Run:
     )
 
 
-async def _real(parser: str, engine: Engine, logs: Path, place: Path) -> list[Cell]:
-    target = vllm(parser, is_real=True)
-    with real_vllm(engine, f"vllm-{parser or 'none'}", logs, parser_flags(parser)) as server:
+async def _real(name: str, engine: Engine, logs: Path, place: Path) -> list[Cell]:
+    target = REAL[name]
+    with real_vllm(engine, name, logs, target.flags) as server:
         async with bench(place / "vllm") as gateway:
             await gateway.configure(engine=target.dialect)
             await gateway.replicas({"real": server.url})
@@ -100,16 +99,39 @@ async def _real(parser: str, engine: Engine, logs: Path, place: Path) -> list[Ce
 
 async def _emulated(logs: Path, place: Path) -> list[Cell]:
     found: list[Cell] = []
-    chosen = {
-        f"vllm-{parser or 'none'}": (vllm(parser, is_real=False), parser_flags(parser))
-        for parser in PARSERS
-    }
-    for name, (target, flags) in {**chosen, **EMULATED}.items():
-        with emulated(name, logs, flags) as server:
+    for name, target in EMULATED.items():
+        with emulated(name, logs, target.flags) as server:
             async with bench(place / f"emulated-{name}") as gateway:
                 await gateway.configure(engine=target.dialect)
                 await gateway.replicas({"emulated": server.url})
                 found += await cells.run(gateway, target)
+        _say(found)
+    return found
+
+
+Start = Callable[[str, Sequence[str]], AbstractContextManager[Server]]
+"""Starts a server with these flags, under this name."""
+
+
+def _engine(engine: Engine, logs: Path) -> Start:
+    return lambda name, flags: real_vllm(engine, name, logs, flags)
+
+
+def _emulator(logs: Path) -> Start:
+    return lambda name, flags: emulated(name, logs, flags)
+
+
+async def _canaries(targets: Mapping[str, Target], start: Start, place: Path) -> list[Cell]:
+    """A server that keeps its budget and one that does not, as far as a target has them."""
+    found: list[Cell] = []
+    for name, target in targets.items():
+        with ExitStack() as stack:
+            kinds: dict[str, str] = {}
+            for kind, flags in canaries.servers(target).items():
+                server = stack.enter_context(start(f"{name}-{len(kinds)}", flags))
+                kinds[kind] = server.url
+            async with bench(place / f"canaries-{name}") as gateway:
+                found += await canaries.run(gateway, target, kinds)
         _say(found)
     return found
 

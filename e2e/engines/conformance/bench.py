@@ -1,11 +1,13 @@
 """A gateway process before model servers, and a client that judges what comes through it.
 
 Tokens are counted by an independent witness: the text that the client received, given to the
-engine's own tokenizer. Nothing here reads the gateway's books but to wait for a configuration.
+engine's own tokenizer. The gateway's books are read to wait for a configuration, and for what no
+client sees: what the gateway has found of a replica.
 """
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
@@ -85,6 +87,16 @@ class Bench:
         async with self.session.get(self._admin + "/signals") as response:
             found: dict[str, Any] = await response.json()
             return found
+
+    async def counts(self, *names: str) -> dict[str, int]:
+        """The gateway's counters of these names, by their first label; without zeros."""
+        async with self.session.get(self._admin + "/metrics") as response:
+            text = await response.text()
+        found: dict[str, int] = {}
+        for name in names:
+            for label, value in re.findall(rf'_{name}_total{{\w+="(\w+)",[^}}]*}} (\S+)', text):
+                found[label] = found.get(label, 0) + round(float(value))
+        return {label: count for label, count in found.items() if count}
 
     async def until(self, check: Any, within: float = WAIT_SECONDS) -> dict[str, Any]:
         """Signals that satisfy the check."""

@@ -5,7 +5,7 @@ that the budget is what ends them: `slow` ones would go on far beyond it, `quick
 before.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from e2e.engines.conformance.bench import Bench, Reply
 from e2e.engines.conformance.results import Cell, Verdict
 
 BUDGET = 12
+BY_ENGINE = "maximum, by the engine alone"
 SEED = 11
 TRIES = 4
 """Of a cell whose model said nothing behind its thought: one in ten does."""
@@ -31,6 +32,10 @@ class Target:
     """Fields that let a thought go on for hundreds of tokens."""
     quick: Mapping[str, Any]
     """Fields that end it after some ten tokens."""
+    flags: Sequence[str]
+    """The server's."""
+    breaking: Sequence[str] = ()
+    """Those of one that does not keep its native budget."""
     impossible: Mapping[str, str] = field(default_factory=dict)
     """Kinds of budget that this engine cannot be asked for in this configuration, and why."""
 
@@ -39,7 +44,7 @@ Check = Callable[[Bench, Target, bool], Awaitable[str]]
 """Returns what was seen; AssertionError: it does not hold."""
 
 
-async def _tokens(bench: Bench, reply: Reply) -> tuple[int, int]:
+async def tokens(bench: Bench, reply: Reply) -> tuple[int, int]:
     """(thinking, answer) by the engine's tokenizer. The newline before our `</think>` is control,
     as is the blank line behind one.
     """
@@ -73,7 +78,7 @@ async def no_budget(bench: Bench, target: Target, stream: bool) -> str:
     """Phases are told apart and counted."""
     await bench.configure(engine=target.dialect)
     reply = await bench.ask(stream=stream, seed=SEED, **target.quick)
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     _mode(reply, "none")
     assert thinking > 0, "no thought was seen"
     _answered(reply, answer)
@@ -84,7 +89,7 @@ async def maximum(bench: Bench, target: Target, stream: bool) -> str:
     """The engine's own budget is used where there is one, and the gateway sees that it holds."""
     await bench.configure(engine=target.dialect, maxTokens=BUDGET)
     reply = await bench.ask(stream=stream, **target.slow)
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     _mode(reply, "forced")
     assert BUDGET - 1 <= thinking <= BUDGET, f"{thinking} thinking tokens of {BUDGET}"
     _answered(reply, answer)
@@ -95,7 +100,7 @@ async def maximum_by_gateway(bench: Bench, target: Target, stream: bool) -> str:
     """Where the minimum is the maximum a native budget, which may end one early, is not sent."""
     await bench.configure(engine=target.dialect, maxTokens=BUDGET, minTokens=BUDGET)
     reply = await bench.ask(stream=stream, **target.slow)
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     _mode(reply, "forced")
     assert thinking == BUDGET, f"{thinking} thinking tokens of {BUDGET}"
     _answered(reply, answer)
@@ -106,7 +111,7 @@ async def maximum_by_engine(bench: Bench, target: Target, stream: bool) -> str:
     """A request that no continuation can carry (here: log probabilities)."""
     await bench.configure(engine=target.dialect, maxTokens=BUDGET)
     reply = await bench.ask(stream=stream, logprobs=True, **target.slow)
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     _mode(reply, "native")
     assert BUDGET - 1 <= thinking <= BUDGET, f"{thinking} thinking tokens of {BUDGET}"
     _answered(reply, answer)
@@ -119,7 +124,7 @@ async def stop(bench: Bench, target: Target, stream: bool) -> str:
     reply = await bench.ask(stream=stream, **target.slow)
     if not reply.thinking:  # no tag closes it: it is all that there is
         reply.thinking, reply.content = reply.content, ""
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     assert thinking == BUDGET, f"{thinking} thinking tokens of {BUDGET}"
     assert answer == 0, f"{answer} answer tokens"
     assert reply.finish_reasons == ["length"], f"finish reasons: {reply.finish_reasons}"
@@ -130,7 +135,7 @@ async def minimum(bench: Bench, target: Target, stream: bool) -> str:
     """A thought that ends before its minimum is made to go on."""
     await bench.configure(engine=target.dialect, minTokens=3 * BUDGET)
     reply = await bench.ask(stream=stream, seed=SEED, **target.quick)
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     nudges = reply.thinking.count("Wait,")
     assert thinking >= 3 * BUDGET, f"{thinking} thinking tokens, at least {3 * BUDGET} wanted"
     assert nudges > 0, "it was never about to end: nothing was tested"
@@ -143,7 +148,7 @@ async def answer_maximum(bench: Bench, target: Target, stream: bool) -> str:
     await bench.configure(engine=target.dialect, maxTokens=BUDGET, answerMaxTokens=3)
     for seed in range(SEED, SEED + 5):  # an answer may end before
         reply = await bench.ask(stream=stream, seed=seed, **target.slow)
-        _, answer = await _tokens(bench, reply)
+        _, answer = await tokens(bench, reply)
         assert answer <= 3, f"{answer} answer tokens of 3"
         if reply.finish_reasons == ["length"]:
             return f"{answer} answer tokens of 3 and the blank line before them"
@@ -154,7 +159,7 @@ KINDS: Mapping[str, Check] = {
     "none": no_budget,
     "maximum": maximum,
     "maximum, by the gateway alone": maximum_by_gateway,
-    "maximum, by the engine alone": maximum_by_engine,
+    BY_ENGINE: maximum_by_engine,
     "maximum, then stop": stop,
     "minimum": minimum,
     "answer's maximum": answer_maximum,
@@ -185,7 +190,7 @@ async def wish(
     tier = {"name": "quick", "efforts": ["low"], "maxTokens": ASKED}
     await bench.configure(engine=target.dialect, maxTokens=4 * BUDGET, tiers=[tier])
     reply = await bench.ask(stream=stream, **target.slow, **fields)
-    thinking, answer = await _tokens(bench, reply)
+    thinking, answer = await tokens(bench, reply)
     told = reply.headers.get("x-thinkscale-budget-tokens")
     assert told == str(asked), f"x-thinkscale-budget-tokens: {told}"
     assert max(0, asked - 1) <= thinking <= asked, f"{thinking} thinking tokens of {asked}"
@@ -198,7 +203,7 @@ async def run(bench: Bench, target: Target) -> list[Cell]:
     cells = []
     for stream in (True, False):
         for kind, check in KINDS.items():
-            cells.append(await _cell(bench, target, kind, "the resource", stream, check))
+            cells.append(await cell_of(bench, target, kind, "the resource", stream, check))
         for name, (fields, asked) in WISHES.items():
 
             async def asking(
@@ -210,7 +215,7 @@ async def run(bench: Bench, target: Target) -> list[Cell]:
             ) -> str:
                 return await wish(b, t, s, fields, asked)
 
-            cells.append(await _cell(bench, target, "maximum", name, stream, asking))
+            cells.append(await cell_of(bench, target, "maximum", name, stream, asking))
     return cells
 
 
@@ -225,9 +230,10 @@ async def _judged(bench: Bench, target: Target, stream: bool, check: Check) -> t
     return "fails", detail
 
 
-async def _cell(
+async def cell_of(
     bench: Bench, target: Target, kind: str, spelling: str, stream: bool, check: Check
 ) -> Cell:
+    """What became of one check."""
     verdict: Verdict
     if kind in target.impossible:
         verdict, detail = "not possible", target.impossible[kind]

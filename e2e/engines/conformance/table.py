@@ -29,6 +29,14 @@ for it; see below.
 """
 OTHERS = "Cells of engines that do not run without a GPU say **emulator only**."
 
+TRIED = """
+Tried before use (`thinking.nativeBudgetCheck: BeforeUse`): the first request waits until the
+replica has been tried. One that keeps its native budget is let in and believed; one that does not
+is found out by then, and its budgets are held by the gateway alone. Such a one is a real vLLM whose
+budget waits for the tag of another model (`--reasoning-config`), one without a parser, an SGLang
+without strict thinking, an emulator that ignores it.
+"""
+
 
 def page(run: Run) -> str:
     """The whole page."""
@@ -52,7 +60,7 @@ def _column(cell: Cell) -> str:
 
 def _budgets(cells: Sequence[Cell]) -> str:
     own = [cell for cell in cells if cell.spelling == "the resource"]
-    return "## Budgets\n\n" + _grid("budget", own, [cell.budget for cell in own])
+    return "## Budgets\n\n" + _grid("budget", own, [cell.budget for cell in own]) + TRIED
 
 
 def _spellings(cells: Sequence[Cell]) -> str:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from e2e.engines.conformance.cells import Target
+from e2e.engines.conformance.canaries import BROKEN, KEPT
+from e2e.engines.conformance.cells import BY_ENGINE, Target
 from e2e.engines.install import VLLM_VERSION, Engine
 from e2e.engines.server import HOST, SERVED_NAME, Server, Sizes, free_port, real_engine, serving
 from e2e.engines.tiny_tokens import CLOSE, END
@@ -35,8 +36,20 @@ PLAIN: Final[Mapping[str, Any]] = {
 """A request as `Bench.ask` makes it."""
 
 
+OTHER_TAG: Final = ("--reasoning-config", '{"reasoning_start_str": "<reasoning>"}')
+"""A real vLLM whose budget waits for a tag that this model does not write: it is taken, and never
+applied.
+"""
+
+
+def _planned(thinking: int) -> dict[str, dict[str, int]]:
+    return {PLAN: {"thinking_tokens": thinking, "answer_tokens": 10}}
+
+
 def vllm(parser: str, *, is_real: bool) -> Target:
     """vLLM with a reasoning parser; empty: with none, so that tags come in the text."""
+    flags = ["--reasoning-parser", parser] if parser else []
+    fault = OTHER_TAG if is_real else ("--ignore-native-budget",)
     return Target(
         engine=f"vLLM {VLLM_VERSION}",
         dialect="VLLM",
@@ -44,7 +57,9 @@ def vllm(parser: str, *, is_real: bool) -> Target:
         output=f"parser {parser}" if parser else "tags in the text",
         slow=SLOW if is_real else _planned(400),
         quick=QUICK if is_real else _planned(15),
-        impossible={} if parser else {"maximum, by the engine alone": NO_PARSER},
+        flags=flags,
+        breaking=(*flags, *fault) if parser else flags,
+        impossible={} if parser else dict.fromkeys((BY_ENGINE, KEPT), NO_PARSER),
     )
 
 
@@ -55,40 +70,39 @@ TGI: Final = Target(
     output="tags in the text",
     slow={PLAN: {"thinking_tokens": 400, "answer_tokens": 10}},
     quick={PLAN: {"thinking_tokens": 15, "answer_tokens": 10}},
-    impossible={"maximum, by the engine alone": "TGI has no thinking budget"},
+    flags=("--dialect", "tgi"),
+    impossible=dict.fromkeys((BY_ENGINE, KEPT, BROKEN), "TGI has no thinking budget"),
 )
+_SGLANG_FLAGS: Final = ("--dialect", "sglang", "--reasoning-parser", "deepseek-r1")
+_STRICT_FLAGS: Final = (*_SGLANG_FLAGS, "--enable-strict-thinking")
 SGLANG_STRICT: Final = replace(
-    TGI, engine="SGLang 0.5", dialect="SGLang", output="parser, strict thinking", impossible={}
+    TGI,
+    engine="SGLang 0.5",
+    dialect="SGLang",
+    output="parser, strict thinking",
+    flags=_STRICT_FLAGS,
+    breaking=(*_STRICT_FLAGS, "--ignore-native-budget"),
+    impossible={},
 )
 SGLANG: Final = replace(
     SGLANG_STRICT,
     output="parser",
-    impossible={
-        "maximum, by the engine alone": "SGLang ignores a thinking budget in silence without "
-        "--enable-strict-thinking; the gateway notices it and says `observed`"
-    },
-)
-EMULATED: Final[Mapping[str, tuple[Target, Sequence[str]]]] = {
-    "tgi": (TGI, ["--dialect", "tgi"]),
-    "sglang": (SGLANG, ["--dialect", "sglang", "--reasoning-parser", "deepseek-r1"]),
-    "sglang-strict": (
-        SGLANG_STRICT,
-        [
-            *("--dialect", "sglang", "--reasoning-parser", "deepseek-r1"),
-            "--enable-strict-thinking",
-        ],
+    flags=_SGLANG_FLAGS,
+    breaking=_SGLANG_FLAGS,
+    impossible=dict.fromkeys(
+        (BY_ENGINE, KEPT),
+        "SGLang ignores a thinking budget in silence without "
+        "--enable-strict-thinking; the gateway notices it and says `observed`",
     ),
+)
+REAL: Final = {f"vllm-{parser or 'none'}": vllm(parser, is_real=True) for parser in PARSERS}
+EMULATED: Final[Mapping[str, Target]] = {
+    **{f"vllm-{parser or 'none'}": vllm(parser, is_real=False) for parser in PARSERS},
+    "tgi": TGI,
+    "sglang": SGLANG,
+    "sglang-strict": SGLANG_STRICT,
 }
-"""Engines that do not run here, and the emulator's flags for them."""
-
-
-def _planned(thinking: int) -> dict[str, dict[str, int]]:
-    return {PLAN: {"thinking_tokens": thinking, "answer_tokens": 10}}
-
-
-def parser_flags(parser: str) -> list[str]:
-    """Of the server."""
-    return ["--reasoning-parser", parser] if parser else []
+"""The engines that do not run here among them."""
 
 
 @contextmanager
@@ -107,6 +121,7 @@ def emulated(name: str, logs: Path, flags: Sequence[str]) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "-m", "thinkscale", "emulator", SERVED_NAME, "--host", HOST]
     command += ["--port", str(port), "--startup-seconds", "0", "--plan-field", PLAN]
-    command += ["--a0-milliseconds", "1", "--a1-milliseconds", "0", *flags]
+    command += ["--a0-milliseconds", "1", "--a1-milliseconds", "0"]
+    command += ["--thinking-tokens-mean", "400", "--length-distribution", "constant", *flags]
     with serving(f"emulator-{name}", command, port, {}, logs / f"emulated-{name}.log") as server:
         yield server

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from e2e.engines.conformance import canaries
 from e2e.engines.conformance.cells import KINDS, WISHES
 from e2e.engines.conformance.results import Cell, Run, Trap, merged, read
 from e2e.engines.conformance.table import PAGE, RESULTS, page
@@ -15,7 +16,7 @@ def test_every_cell_of_the_real_engine_was_run_and_at_most_three_kinds_are_not_p
     real = [cell for cell in read(RESULTS).cells if cell.is_real]
     outputs = {cell.output for cell in real}
     assert len(outputs) == 3
-    assert len(real) == len(outputs) * 2 * (len(KINDS) + len(WISHES))
+    assert len(real) == len(outputs) * 2 * (len(KINDS) + len(canaries.KINDS) + len(WISHES))
     assert all(cell.engine.startswith("vLLM") for cell in real)
     impossible = {(c.output, c.budget): c.detail for c in real if c.verdict == "not possible"}
     assert len(impossible) <= 3
@@ -25,6 +26,17 @@ def test_every_cell_of_the_real_engine_was_run_and_at_most_three_kinds_are_not_p
 def test_the_emulator_stands_for_every_engine() -> None:
     emulated = Counter(c.engine.split()[0] for c in read(RESULTS).cells if not c.is_real)
     assert set(emulated) == {"vLLM", "TGI", "SGLang"}
+
+
+def test_a_native_budget_that_does_not_hold_was_found_before_use_on_every_engine_that_has_one() -> (
+    None
+):
+    found = {
+        (cell.engine.split()[0], cell.is_real)
+        for cell in read(RESULTS).cells
+        if cell.budget == canaries.BROKEN and cell.verdict == "holds"
+    }
+    assert found == {("vLLM", True), ("vLLM", False), ("SGLang", False)}
 
 
 def cell(detail: str, *, streaming: bool = True) -> Cell:
