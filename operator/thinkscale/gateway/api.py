@@ -1,24 +1,26 @@
 """The API port: OpenAI's routes, as clients of a model server know them.
 
 One handler serves the generating routes; everything it decides is elsewhere. A client that goes
-away cancels its handler (aiohttp's `handler_cancellation`), which closes the upstream.
+away cancels its handler, which closes the upstream.
 """
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import orjson
-from aiohttp import web
 
 from thinkscale.engines import DIALECTS
 from thinkscale.engines.dialect import Route
 from thinkscale.gateway import responses
 from thinkscale.gateway.affinity import conversation_of
-from thinkscale.gateway.client import Client, ClientGone, StreamingClient, WaitingClient, refusal
+from thinkscale.gateway.client import Client, StreamingClient, WaitingClient, refusal
 from thinkscale.gateway.gateway import Gateway
-from thinkscale.gateway.guard import KEY_ID, Guard
+from thinkscale.gateway.guard import Guard
+from thinkscale.gateway.http.connection import Connection
+from thinkscale.gateway.http.message import REASONS, Reply, Request
+from thinkscale.gateway.http.server import HttpServer
 from thinkscale.gateway.key_source import KeySource
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.relay import Relay
@@ -27,9 +29,22 @@ from thinkscale.gateway.tracing import CONTEXT_HEADERS, Trace, Tracing
 from thinkscale.gateway.upstream import Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
-FORWARDED_HEADERS: Final = ("Authorization", "X-Request-Id", "traceparent", "tracestate")
-SESSION_HEADER: Final = "X-Session-Id"
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+FORWARDED_HEADERS: Final = {
+    "authorization": "Authorization",
+    "x-request-id": "X-Request-Id",
+    "traceparent": "traceparent",
+    "tracestate": "tracestate",
+}
+SESSION_HEADER: Final = "x-session-id"
+MODELS_PATH: Final = "/v1/models"
+HEALTH_PATH: Final = "/health"
+ROUTES: Final[Mapping[str, Route]] = {route.value: route for route in Route}
+METHODS: Final = {
+    **dict.fromkeys(ROUTES, ("POST",)),
+    responses.PATH: ("POST",),
+    MODELS_PATH: ("GET", "HEAD"),
+    HEALTH_PATH: ("GET", "HEAD"),
+}
 WATCH_SECONDS: Final = 1.0
 
 
@@ -51,21 +66,41 @@ class Api:
         self._patience = patience
         self._tracing = tracing
         self._relays: set[Relay] = set()
-        self._met: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
-        """Clients' connections, and how many gateways there were when they were made."""
         self._born = int(time.time())
 
-    def application(self) -> web.Application:
-        """The aiohttp application."""
-        doors = [self._guard.middleware()] if self._guard else []
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=doors)
-        app.router.add_post(Route.CHAT, self._chat)
-        app.router.add_post(Route.COMPLETIONS, self._completions)
-        app.router.add_post(responses.PATH, self._responses)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/health", self._health)
-        app.on_response_prepare.append(self._close_when_due)
-        return app
+    def server(self) -> HttpServer:
+        """Its HTTP server. No answer keeps its connection while this gateway drains, nor when there
+        are more gateways than when the connection was made: clients with pools would never let go,
+        and never come to the new ones.
+        """
+        return HttpServer(
+            self._handle,
+            lambda status, message: refusal(message, _kind(status), status),
+            door=self._door,
+            epoch=lambda: self._gateway.growths,
+            closing=lambda: self._gateway.draining,
+        )
+
+    def _door(self, request: Request) -> Reply | None:
+        """What can be said by the head alone."""
+        if self._guard is not None and (refused := self._guard.refuses(request)) is not None:
+            return refused
+        methods = METHODS.get(request.path)
+        if methods is None:
+            return refusal(f"There is nothing at {request.path}.", _kind(404), 404)
+        if request.method not in methods:
+            told = f"{request.path} is for {methods[0]}, not {request.method}."
+            allow = {"Allow": ", ".join(methods)}
+            return refusal(told, _kind(405), 405, headers=allow)
+        return None
+
+    async def _handle(self, request: Request, connection: Connection) -> Reply | None:
+        path = request.path
+        if path == MODELS_PATH:
+            return self._models()
+        if path == HEALTH_PATH:
+            return self._health()
+        return await self._generate(request, connection, ROUTES.get(path))
 
     async def watch(self) -> None:
         """Once a second: silent engines, the brown-out and the thoughts that it closes."""
@@ -88,35 +123,15 @@ class Api:
             thought.item.flight.would_lose_millipoints = round(1000 * brownout.lost_points(thought))
             thought.item.close_thought(limit)
 
-    async def _close_when_due(self, request: web.Request, response: web.StreamResponse) -> None:
-        """No answer keeps its connection while this gateway drains, nor when there are more
-        gateways than when the connection was made: clients with pools would never let go, and never
-        come to the new ones.
-
-        NB: `force_close` alone comes too late to be told in the headers here.
-        """
-        gateways, transport = self._gateway.router.gateways, request.transport
-        before = gateways if transport is None else self._met.setdefault(transport, gateways)
-        if self._gateway.draining or gateways > before:
-            response.force_close()
-            response.headers["Connection"] = "close"
-
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, Route.CHAT)
-
-    async def _completions(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, Route.COMPLETIONS)
-
-    async def _responses(self, request: web.Request) -> web.StreamResponse:
-        return await self._generate(request, None)
-
-    async def _generate(self, request: web.Request, route: Route | None) -> web.StreamResponse:
+    async def _generate(
+        self, request: Request, connection: Connection, route: Route | None
+    ) -> Reply | None:
         """`route`: None is the Responses API."""
         config = self._gateway.config
         if config is None:
             return refusal("The gateway has no configuration yet.", "Service Unavailable", 503)
         try:
-            parsed, client = await self._read(request, route, config)
+            parsed, client = self._read(request, connection, route, config)
         except BadRequest as error:
             self._gateway.ledger.totals.refused += 1
             kind = "NotFoundError" if error.status == 404 else "BadRequestError"
@@ -132,38 +147,40 @@ class Api:
         self._relays.add(relay)
         try:
             return await relay.run()
-        except ClientGone:
-            raise asyncio.CancelledError from None  # as aiohttp itself would have, a moment later
         finally:
             self._relays.discard(relay)
             if trace is not None:
                 trace.end(relay.flight, relay.outcome, self._gateway.clock())
             self._gateway.tally.ended(
                 tier=parsed.grant.tier,
-                key=request.get(KEY_ID),
+                key=request.key_id,
                 outcome=relay.outcome,
                 thinking=relay.flight.thinking,
                 answer=relay.flight.answer,
             )
 
-    async def _read(
-        self, request: web.Request, route: Route | None, config: GatewayConfig
+    def _read(
+        self,
+        request: Request,
+        connection: Connection,
+        route: Route | None,
+        config: GatewayConfig,
     ) -> tuple[ClientRequest, Client]:
-        data = await request.read()
         if route is None:
-            return responses.accept(request, data, config)
-        parsed = parse(route, data, config)
-        return parsed, StreamingClient(request) if parsed.stream else WaitingClient(route)
+            return responses.accept(connection, request.body, config)
+        parsed = parse(route, request.body, config)
+        return parsed, StreamingClient(connection) if parsed.stream else WaitingClient(route)
 
     def _relay(
         self,
-        request: web.Request,
+        request: Request,
         config: GatewayConfig,
         parsed: ClientRequest,
         client: Client,
         trace: Trace | None,
     ) -> Relay:
-        headers = {n: request.headers[n] for n in FORWARDED_HEADERS if n in request.headers}
+        told = request.headers
+        headers = {FORWARDED_HEADERS[n]: told[n] for n in FORWARDED_HEADERS if n in told}
         if trace is not None:
             headers = {n: v for n, v in headers.items() if n not in CONTEXT_HEADERS}
             headers.update(trace.headers)
@@ -180,16 +197,14 @@ class Api:
             patience=self._patience,
         )
 
-    async def _models(self, _: web.Request) -> web.Response:
+    def _models(self) -> Reply:
         config = self._gateway.config
         models = [] if config is None else [self._card(config)]
-        return web.Response(
-            body=orjson.dumps({"object": "list", "data": models}), content_type="application/json"
-        )
+        return Reply(body=orjson.dumps({"object": "list", "data": models}))
 
-    async def _health(self, _: web.Request) -> web.Response:
+    def _health(self) -> Reply:
         """As engines answer it: 200 while new requests are welcome."""
-        return web.Response(status=503 if self._gateway.unready else 200)
+        return Reply(status=503 if self._gateway.unready else 200)
 
     def _card(self, config: GatewayConfig) -> dict[str, object]:
         return {
@@ -198,3 +213,7 @@ class Api:
             "created": self._born,
             "owned_by": config.service,
         }
+
+
+def _kind(status: int) -> str:
+    return REASONS[status]

@@ -6,26 +6,23 @@ comment, when the request has waited here for seconds, so that nothing on the wa
 for death. What such headers could not say yet comes in a comment later.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import orjson
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from thinkscale.engines.dialect import Route, Tags
 from thinkscale.gateway.aggregate import Aggregator
+from thinkscale.gateway.http.connection import Connection, Gone
+from thinkscale.gateway.http.message import Reply
 from thinkscale.gateway.shape import error_body
 
-BEHIND_BYTES: Final = 64 * 1024
-"""Written and not taken by the client: no more is read from the engine."""
-
-
-class ClientGone(Exception):
-    """The client's connection is closed. NB: never let the transport's own error out of here: it is
-    an OSError like those of the upstream, and the request would count as failed.
-    """
+ClientGone = Gone
+_STREAM: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
 
 
 class Client(Protocol):
@@ -62,94 +59,53 @@ class Client(Protocol):
         """Write, and wait if the client is behind."""
         ...
 
-    async def finish(self) -> web.StreamResponse:
-        """The stream is complete."""
+    async def finish(self) -> Reply | None:
+        """The stream is complete. None: all was written already."""
         ...
 
 
 class StreamingClient:
     """Gets server-sent events as they come."""
 
-    def __init__(self, request: web.Request) -> None:
-        self._request = request
-        self._response: web.StreamResponse | None = None
-        self._writer: AbstractStreamWriter | None = None
-        self._transport: asyncio.Transport | None = None
-        self._framed = False
+    __slots__ = ("_connection", "_owed", "began", "drained", "write")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.write = connection.write
+        self.drained = connection.drained
+        self.began = False
+        """Whether the headers are out."""
         self._owed = False
         """Headers that were not known when they went out."""
-
-    @property
-    def began(self) -> bool:
-        """Whether the headers are out."""
-        return self._response is not None
 
     def expect(self, tags: Tags, *, opened: bool = False) -> None:
         """All one: the stream passes as it is."""
 
     async def hold(self, headers: Mapping[str, str]) -> None:
         """Send a comment, which readers of events skip."""
-        if self._response is None:
+        if not self.began:
             await self.begin(headers)
             self._owed = True
         await self.send(b": waiting for a model server\n\n")
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers; if some are out, all of them as a comment."""
-        if self._response is not None:
-            if self._owed:
-                self._owed = False
-                told = "".join(f": {name}: {value}\n" for name, value in headers.items())
-                await self.send(f"{told}\n".encode())
-            return
-        self._response = web.StreamResponse(
-            headers={
-                "Content-Type": "text/event-stream; charset=utf-8",
-                "Cache-Control": "no-cache",
-                "X-Accel-Buffering": "no",
-                **headers,
-            }
-        )
-        try:
-            self._writer = await self._response.prepare(self._request)
-            assert self._writer is not None
-            self._writer.send_headers()  # else they would wait for the first token
-        except ConnectionError as error:
-            raise ClientGone from error
-        self._transport = self._request.transport
-        self._framed = "Transfer-Encoding" in self._response.headers
-
-    def write(self, data: bytes) -> bool:
-        """Write through, in one chunk. NB: straight to the transport, behind aiohttp's back, whose
-        own `write` is a coroutine and costs more than all the rest of a token.
-        """
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise ClientGone
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._framed else data)
-        return transport.get_write_buffer_size() <= BEHIND_BYTES
-
-    async def drained(self) -> None:
-        """Wait for the transport."""
-        assert self._writer is not None
-        try:
-            await self._writer.drain()
-        except ConnectionError as error:
-            raise ClientGone from error
+        if not self.began:
+            self._connection.begin({**_STREAM, **headers})
+            self.began = True
+        elif self._owed:
+            self._owed = False
+            told = "".join(f": {name}: {value}\n" for name, value in headers.items())
+            await self.send(f"{told}\n".encode())
 
     async def send(self, data: bytes) -> None:
         """Write through."""
         if not self.write(data):
             await self.drained()
 
-    async def finish(self) -> web.StreamResponse:
+    async def finish(self) -> None:
         """End the body."""
-        assert self._response is not None
-        try:
-            await self._response.write_eof()
-        except ConnectionError as error:
-            raise ClientGone from error
-        return self._response
+        self._connection.end()
 
 
 class WaitingClient:
@@ -186,7 +142,7 @@ class WaitingClient:
         """Put together."""
         self.write(data)
 
-    async def finish(self) -> web.StreamResponse:
+    async def finish(self) -> Reply:
         """The answer, or the error that came inside the stream, as an HTTP error."""
         error = self._whole.error
         if error is not None:
@@ -203,12 +159,10 @@ def refusal(
     *,
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> web.Response:
+) -> Reply:
     """An error of the gateway's own, in OpenAI's shape."""
     return _json(error_body(message, kind, status, param), status, headers or {})
 
 
-def _json(body: bytes, status: int, headers: Mapping[str, Any]) -> web.Response:
-    return web.Response(
-        body=body, status=status, content_type="application/json", headers=dict(headers)
-    )
+def _json(body: bytes, status: int, headers: Mapping[str, Any]) -> Reply:
+    return Reply(status=status, body=body, headers=headers)

@@ -50,6 +50,18 @@ class EngineHttp:
         """Send a request; returns when the head of its response is there. Raises `Unconnected` and
         `BrokenOff`.
         """
+        response = await self.send(url, body, headers)
+        try:
+            await response.head()
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> EngineResponse:
+        """Send a request; returns at once with a response whose head is still to come. Raises
+        `Unconnected`.
+        """
         try:
             place, head, credentials = _addressed(url)
         except ValueError as error:
@@ -60,7 +72,7 @@ class EngineHttp:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         text = f"{head}{lines}Content-Length: {len(body)}\r\n\r\n"
         connection = self._kept(place) or await self._connect(place)
-        return await connection.ask(text.encode("utf-8", "surrogateescape") + body)
+        return connection.ask(text.encode("utf-8", "surrogateescape") + body)
 
     def close(self) -> None:
         """Drop all connections."""
@@ -138,7 +150,6 @@ class _Connection(asyncio.Protocol):
         # Some servers pad a chunk's size; nobody can be deceived behind the last hop.
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._response: EngineResponse | None = None
-        self._head: asyncio.Future[EngineResponse] | None = None
         self._head_bytes = 0
         self._bare_bytes = 0
         """That have come since the last piece of a body."""
@@ -151,19 +162,14 @@ class _Connection(asyncio.Protocol):
         """Another request may be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, request: bytes) -> EngineResponse:
-        """Send a request; returns when the head of its response is there."""
+    def ask(self, request: bytes) -> EngineResponse:
+        """Send a request."""
         assert self._transport is not None
-        self._head = asyncio.get_running_loop().create_future()
         self._head_bytes = self._bare_bytes = 0
         self._framed = False
-        self._response = EngineResponse(self)
+        response = self._response = EngineResponse(self)
         self._transport.write(request)
-        try:
-            return await self._head
-        except BaseException:
-            self.abandon()
-            raise
+        return response
 
     def abandon(self) -> None:
         """Drop the connection, with all that it still brings."""
@@ -238,15 +244,10 @@ class _Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is there, unless it only says that there will be one."""
         status = self._parser.get_status_code()
-        response, head = self._response, self._head
         if status < 200:
             self._framed = False  # whatever it said, it has no body
-            return
-        if response is None or head is None:
-            return
-        response.status = status
-        if not head.done():
-            head.set_result(response)
+        elif self._response is not None:
+            self._response.accepted(status)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -280,9 +281,7 @@ class _Connection(asyncio.Protocol):
 
     def _lost(self, error: BrokenOff) -> None:
         response, self._response = self._response, None
-        if self._head is not None and not self._head.done():
-            self._head.set_exception(error)
-        elif response is not None:
+        if response is not None:
             response.ended(error)
 
 

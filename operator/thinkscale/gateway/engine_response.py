@@ -1,4 +1,4 @@
-"""The response of an engine: its head is there, its body comes, and is read or listened to.
+"""The response of an engine: its head comes, then its body, which is read or listened to.
 
 Whoever streams listens: `data` is then called from within the transport's own callback, with no
 queue and no task switch between the socket and the client's. Whoever reads gets what was kept.
@@ -72,6 +72,13 @@ class EngineResponse:
         self._error: BrokenOff | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    async def head(self) -> None:
+        """Return when its status and type are known. Raises `BrokenOff`."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._more()
+
     async def readany(self) -> bytes:
         """What has come of the body; waits for some. Empty: it is over. Raises `BrokenOff`."""
         while not self._arrived:
@@ -79,9 +86,13 @@ class EngineResponse:
                 raise self._error
             if self._over:
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._more()
         return self._taken()
+
+    async def _more(self) -> None:
+        """Return when something happened."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
 
     def listen(self, listener: Listener) -> None:
         """From now on the listener hears what comes, and first what is here already. It may stop to
@@ -104,6 +115,11 @@ class EngineResponse:
         if connection is not None:
             connection.abandon()
         self._finish(BrokenOff("the response was closed"))
+
+    def accepted(self, status: int) -> None:
+        """Its head is there. From the connection."""
+        self.status = status
+        self._wake()
 
     def arrived(self, data: bytes) -> None:
         """From the connection, if nobody listens."""

@@ -78,6 +78,8 @@ class Gateway:
         self.engines: dict[str, tuple[EngineLoad, float]] = {}
         self.located = False
         """A source told the fleet, be it empty."""
+        self.growths = 0
+        """Times that there were more gateways than before."""
         self.draining = False
         self.leaving = False
         self.trust = NativeTrust(native_retry_seconds)
@@ -135,7 +137,9 @@ class Gateway:
         if told is None and config is not None:
             told = Ceiling(seats=config.seats_per_replica)
         self.router.ceiling = told
-        self.router.gateways = directive.gateways if directive else 1
+        gateways = directive.gateways if directive else 1
+        self.growths += gateways > self.router.gateways
+        self.router.gateways = gateways
 
     def locate(self, replicas: Iterable[Replica]) -> None:
         """The fleet as the source sees it now."""

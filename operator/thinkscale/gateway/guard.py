@@ -1,4 +1,4 @@
-"""Who may call: turns away what carries no valid API key, before anything of it is read.
+"""Who may call: turns away what carries no valid API key, before its body is read.
 
 The answer is OpenAI's, so that their clients raise what they raise there. It never says what was
 presented. `/health` needs no key: load balancers have none.
@@ -7,15 +7,12 @@ presented. `/health` needs no key: load balancers have none.
 from typing import Final
 
 import orjson
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
+from thinkscale.gateway.http.message import Reply, Request
 from thinkscale.gateway.key_source import KeySource
 from thinkscale.gateway.tally import Tally
 
 OPEN_PATHS: Final = frozenset({"/health"})
-KEY_ID: Final = web.RequestKey("key_id", str)
-"""The id of the caller's key; absent where no keys are needed."""
 
 
 class Guard:
@@ -25,25 +22,19 @@ class Guard:
         self._source = source
         self._tally = tally
 
-    def middleware(self) -> Middleware:
-        """For the aiohttp application."""
-
-        @web.middleware
-        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path in OPEN_PATHS:
-                return await handler(request)
-            authorization = request.headers.get("Authorization")
-            holder = self._source.keys.holder(authorization)
-            if holder is None:
-                self._tally.unauthorized += 1
-                return _unauthorized(presented=authorization is not None)
-            request[KEY_ID] = holder
-            return await handler(request)
-
-        return check
+    def refuses(self, request: Request) -> Reply | None:
+        """None: it may pass, and has the id of its key."""
+        if request.path in OPEN_PATHS:
+            return None
+        authorization = request.headers.get("authorization")
+        request.key_id = self._source.keys.holder(authorization)
+        if request.key_id is not None:
+            return None
+        self._tally.unauthorized += 1
+        return _unauthorized(presented=authorization is not None)
 
 
-def _unauthorized(*, presented: bool) -> web.Response:
+def _unauthorized(*, presented: bool) -> Reply:
     message = "Incorrect API key provided."
     if not presented:
         message = "You didn't provide an API key: send it as `Authorization: Bearer KEY`."
@@ -53,9 +44,8 @@ def _unauthorized(*, presented: bool) -> web.Response:
         "param": None,
         "code": "invalid_api_key",
     }
-    return web.Response(
-        body=orjson.dumps({"error": error}),
+    return Reply(
         status=401,
-        content_type="application/json",
+        body=orjson.dumps({"error": error}),
         headers={"WWW-Authenticate": "Bearer"},
     )

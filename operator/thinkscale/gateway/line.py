@@ -1,10 +1,9 @@
 """One request's line to the engines: the response that it reads now, and how long it may be silent.
 
 NB: an engine that queues sends its headers at once and then nothing, so the same patience guards
-the headers (here) and the body (`tick`, once a second, from outside).
+the headers and the body (`tick`, once a second, from outside).
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,15 +61,22 @@ class Line:
         """Returns when the headers are there; closes what was open before. Raises what is in
         `Unreachable`.
         """
-        self._shut()
-        self.heard(self._clock(), began=False)
-        try:
-            async with asyncio.timeout(self._seconds) as limit:
-                self._response = await self._upstream.post(replica, route, body, self._headers)
-        finally:
-            self.silent = limit.expired()
+        return await self.accepted(await self.send(replica, route, body))
+
+    async def accepted(self, response: EngineResponse) -> EngineResponse:
+        """Returns when its headers are there. Raises what is in `Unreachable`."""
+        await response.head()
         self._connected()
-        return self._response
+        return response
+
+    async def send(self, replica: Replica, route: Route, body: dict[str, Any]) -> EngineResponse:
+        """Returns when it is written; closes what was open before. Raises `Unconnected`."""
+        self._shut()
+        self.silent = False
+        response = await self._upstream.send(replica, route, body, self._headers)
+        self._response = response
+        self.heard(self._clock(), began=False)
+        return response
 
     def heard(self, now: float, *, began: bool) -> None:
         """The engine has said something. `began`: a token was among all that."""

@@ -24,6 +24,7 @@ from thinkscale.gateway.api import Api
 from thinkscale.gateway.canary import prove_replicas
 from thinkscale.gateway.flags import Options, parse
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.http.server import HttpServer
 from thinkscale.gateway.scrape import scrape_engines
 from thinkscale.gateway.supervise import supervise
 from thinkscale.gateway.upstream import Upstream
@@ -62,14 +63,14 @@ async def serve(options: Options) -> None:
             stack.callback(options.tracing.close)
         api = Api(gateway, upstream, options.patience, options.keys, options.tracing)
         admin = Admin(gateway).application()
-        runner = await _listen(stack, api.application(), options.host, options.port)
-        await _listen(stack, admin, options.host, options.admin_port)
+        server = await _listen(stack, api, options.host, options.port)
+        await _listen_for_admin(stack, admin, options.host, options.admin_port)
         logger.info("Serving port=%d admin_port=%d", options.port, options.admin_port)
         async with asyncio.TaskGroup() as group:
             works = _works(options, gateway, upstream, api)
             tasks = [group.create_task(supervise(name, work)) for name, work in works.items()]
             await stopping.wait()
-            await _drain(gateway, runner, options.drain_delay_seconds)
+            await _drain(gateway, server, options.drain_delay_seconds)
             for task in tasks:
                 task.cancel()
 
@@ -89,9 +90,19 @@ def _works(
     return works
 
 
-async def _listen(
+async def _listen(stack: AsyncExitStack, api: Api, host: str, port: int) -> HttpServer:
+    server = api.server()
+    stack.push_async_callback(server.close)
+    try:
+        await server.listen(host, port)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+    return server
+
+
+async def _listen_for_admin(
     stack: AsyncExitStack, app: web.Application, host: str, port: int
-) -> web.AppRunner:
+) -> None:
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -99,18 +110,16 @@ async def _listen(
         await web.TCPSite(runner, host, port, backlog=1024).start()
     except OSError as error:
         raise CannotListen(f"cannot listen on {host}:{port}: {_reason(error)}") from None
-    return runner
 
 
 def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
-async def _drain(gateway: Gateway, runner: web.AppRunner, delay_seconds: float) -> None:
+async def _drain(gateway: Gateway, server: HttpServer, delay_seconds: float) -> None:
     gateway.draining = True
     logger.info("Draining in_flight=%d", gateway.ledger.in_flight)
     await asyncio.sleep(delay_seconds)
-    for site in tuple(runner.sites):
-        await site.stop()
+    server.stop_listening()
     await gateway.idle()
     gateway.release_polls()

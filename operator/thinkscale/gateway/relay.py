@@ -11,16 +11,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import web
-
 from thinkscale.engines.dialect import Dialect
 from thinkscale.gateway.booking import Booking
+from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.engine_http import Unconnected
 from thinkscale.gateway.engine_response import EngineResponse
 from thinkscale.gateway.events import Broken, whole
 from thinkscale.gateway.flight import Flight
 from thinkscale.gateway.gateway import Gateway
+from thinkscale.gateway.http.message import Reply
 from thinkscale.gateway.line import Line
 from thinkscale.gateway.patience import Patience
 from thinkscale.gateway.pump import NativeRefused
@@ -75,7 +75,10 @@ class Relay:
         self._request = request
         self._client = client
         self._prepared: Preparation | None = None
+        self._budget: BudgetMachine | None = None
         self._stages: Stages | None = None
+        self._told: Mapping[str, str] = {}
+        """The headers of the answer."""
         self._lowered = False
         self._resumes = 0
 
@@ -84,7 +87,7 @@ class Relay:
         """The request in the books."""
         return self._serving.booking.flight
 
-    async def run(self) -> web.StreamResponse:
+    async def run(self) -> Reply | None:
         """Serve the request; raises CancelledError when the client went away."""
         try:
             response = await self._attempts()
@@ -125,7 +128,7 @@ class Relay:
         self._stages.budget.lower(limit)
         self.flight.limit = self._stages.budget.limit
 
-    async def _attempts(self) -> web.StreamResponse:
+    async def _attempts(self) -> Reply | None:
         replica = await self._place()
         while True:
             try:
@@ -172,17 +175,16 @@ class Relay:
         )
         return self._retry.again(loss, now)
 
-    async def _attempt(self, replica: Replica) -> web.StreamResponse:
+    async def _attempt(self, replica: Replica) -> Reply | None:
         if self._retry.goes_on:
             response = await self._resume(replica)
         else:
-            await self._prepare(replica)
             response, refused = await self._open(replica)
             if response.status != 200:
                 return await self._refused(response, replica, refused)
             if not self._request.streamable:
                 return await self._plain(response, replica)
-            await self._client.begin(self._answer_headers(replica))
+            await self._client.begin(self._told)
         assert self._stages is not None
         try:
             await self._stages.run(response, replica)
@@ -205,17 +207,21 @@ class Relay:
         await stages.send(f": resumed by {replica.name} behind {behind} tokens\n\n".encode())
         return response
 
-    async def _prepare(self, replica: Replica) -> None:
-        prepared = self._prepared = await prepare(self._serving, replica)
-        if prepared.exchange is not None:
-            self._stages = Stages(self._serving, prepared.exchange, prepared.budget)
+    def _make_ready(self, prepared: Preparation, replica: Replica) -> None:
+        """For what will come, while the engine looks at the request."""
+        budget = self._budget = prepared.plan.machine()
+        if self._request.streamable:
+            exchange = prepared.exchange(self._serving, budget)
+            self._stages = Stages(self._serving, exchange, budget)
+        self._told = self._answer_headers(replica)
 
     async def _open(self, replica: Replica) -> tuple[EngineResponse, bytes | None]:
         """The engine's response, and its body if that was read. An engine that refuses the native
         budget is asked again without.
         """
-        prepared, request, dialect = self._prepared, self._request, self._serving.dialect
-        assert prepared is not None
+        request, dialect, line = self._request, self._serving.dialect, self._serving.line
+        self._stages = None
+        prepared = self._prepared = await prepare(self._serving, replica)
         write = dialect.first_body if request.streamable else dialect.plain_body
         body = write(
             request.body,
@@ -223,21 +229,22 @@ class Relay:
             native_budget=prepared.plan.native,
             most_tokens=prepared.plan.most_tokens,
         )
-        response = await self._serving.line.post(replica, request.route, body)
+        response = await line.send(replica, request.route, body)
+        self._make_ready(prepared, replica)
+        await line.accepted(response)
         if prepared.plan.native is None or response.status != 400:
             return response, None
         refused = await whole(response)
         if not dialect.refuses_native_budget(400, refused.decode(errors="replace")):
             return response, refused
         self._gateway.trust.refused(replica.name)
-        await self._prepare(replica)
         return await self._open(replica)
 
     def _answer_headers(self, replica: Replica) -> dict[str, str]:
         assert self._prepared is not None
         return self._prepared.answer_headers(self._request, replica, self._resumes)
 
-    async def _conclude(self, stages: Stages) -> web.StreamResponse:
+    async def _conclude(self, stages: Stages) -> Reply | None:
         exchange = stages.exchange
         account = exchange.account
         exact = account.is_exact and self._request.judgeable
@@ -251,7 +258,7 @@ class Relay:
             return "the model server was silent for too long"
         return str(error) or type(error).__name__
 
-    async def _fail(self, message: str) -> web.StreamResponse:
+    async def _fail(self, message: str) -> Reply | None:
         self.outcome = Outcome.FAILED
         exchange = self._stages.exchange if self._stages is not None else None
         own = exchange.concede() if exchange is not None else b""
@@ -266,7 +273,7 @@ class Relay:
 
     async def _refused(
         self, response: EngineResponse, replica: Replica, told: bytes | None
-    ) -> web.StreamResponse:
+    ) -> Reply | None:
         """The engine said no: pass it on with its shape, or try another replica if it is ill."""
         if response.status < 400:  # a redirect, which is not followed: the client could not either
             raise Broken(f"the model server answered with HTTP {response.status}")
@@ -283,27 +290,21 @@ class Relay:
         if self._client.began:
             await self._client.send(error_event(body, response.status))
             return await self._client.finish()
-        return web.Response(
-            body=body,
+        return Reply(
             status=response.status,
-            headers={
-                "Content-Type": response.content_type,
-                **self._answer_headers(replica),
-            },
+            body=body,
+            content_type=response.content_type,
+            headers=self._answer_headers(replica),
         )
 
-    async def _plain(self, response: EngineResponse, replica: Replica) -> web.StreamResponse:
+    async def _plain(self, response: EngineResponse, replica: Replica) -> Reply | None:
         """A request that cannot be streamed goes as it is; its tokens are told by its usage."""
         answer = await whole(response)
         told = read_answer(answer)
         if told is None:
             raise Broken("the model server's answer is garbled")
-        assert self._prepared is not None
-        self._serving.witness.conclude(self._prepared.budget, told.thinking_of_one)
+        assert self._budget is not None
+        self._serving.witness.conclude(self._budget, told.thinking_of_one)
         self._serving.booking.whole(told)
         self.outcome = Outcome.COMPLETED
-        return web.Response(
-            body=answer,
-            content_type="application/json",
-            headers=self._answer_headers(replica),
-        )
+        return Reply(body=answer, headers=self._answer_headers(replica))

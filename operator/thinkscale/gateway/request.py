@@ -33,6 +33,9 @@ RESERVED_FIELDS: Final = (
     "vllm_xargs",
 )
 
+_GUIDES: Final = ("structured_outputs", "guided_json", "guided_regex", "guided_choice")
+_RESERVED: Final = frozenset(RESERVED_FIELDS)
+
 
 class BadRequest(Exception):
     """The client's request cannot be served as it is (HTTP 400, or 404 for a model)."""
@@ -77,29 +80,33 @@ def parse(route: Route, data: bytes, config: GatewayConfig) -> ClientRequest:
     asked_model = body.get("model")
     if asked_model is not None and asked_model != config.model:
         raise BadRequest(f"The model `{asked_model}` does not exist.", param="model", status=404)
-    stripped = tuple(name for name in RESERVED_FIELDS if name in body)
-    for name in stripped:
-        del body[name]
+    stripped: tuple[str, ...] = ()
+    if not _RESERVED.isdisjoint(body):
+        stripped = tuple(name for name in RESERVED_FIELDS if name in body)
+        for name in stripped:
+            del body[name]
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
         body["prompt"] = prompt[0]  # one prompt, however it is wrapped
     granted = _settle(route, body, config)
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}
-    streamable = not _unstreamable(body)
+    stream = body.get("stream") is True
+    streamable = stream or not _unstreamable(body)
+    hidden = _hidden(route, body)
     return ClientRequest(
         route=route,
         body=body,
-        stream=body.get("stream") is True,
-        wants_usage=body.get("stream") is not True or bool(options.get("include_usage")),
+        stream=stream,
+        wants_usage=not stream or bool(options.get("include_usage")),
         wants_running_usage=bool(options.get("continuous_usage_stats")),
         wants_ids=body.get("return_token_ids") is True,
         grant=granted,
         max_tokens=_smallest(body.get("max_completion_tokens"), body.get("max_tokens")),
         stripped=stripped,
-        uncontinuable=_uncontinuable(route, body),
+        uncontinuable=hidden or _uncontinuable(route, body),
         streamable=streamable,
-        judgeable=streamable and not _hidden(route, body),
+        judgeable=streamable and not hidden,
     )
 
 
@@ -120,11 +127,9 @@ def _smallest(*values: Any) -> int | None:
 
 
 def _uncontinuable(route: Route, body: Mapping[str, Any]) -> str:
-    if hidden := _hidden(route, body):
-        return hidden
     if body.get("logprobs") or body.get("prompt_logprobs") is not None:
         return "logprobs"
-    for name in ("structured_outputs", "guided_json", "guided_regex", "guided_choice"):
+    for name in _GUIDES:
         if body.get(name):
             return name
     if route is Route.COMPLETIONS:
@@ -162,6 +167,8 @@ def _uncontinuable_chat(body: Mapping[str, Any]) -> str:
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, str):
+            continue
         if isinstance(content, list) and any(
             isinstance(part, dict) and part.get("type") != "text" for part in content
         ):
@@ -170,8 +177,7 @@ def _uncontinuable_chat(body: Mapping[str, Any]) -> str:
 
 
 def _unstreamable(body: Mapping[str, Any]) -> bool:
-    if body.get("stream") is True:
-        return False
+    """As one document, which is all that its client wants."""
     return bool(
         body.get("use_beam_search")
         or body.get("prompt_logprobs") is not None

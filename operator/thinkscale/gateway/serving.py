@@ -6,7 +6,7 @@ its tags are spelled, is the replica's own affair.
 
 from dataclasses import dataclass
 
-from thinkscale.engines.dialect import Dialect, Tags
+from thinkscale.engines.dialect import Dialect, Reader, Tags
 from thinkscale.gateway.booking import Booking
 from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client
@@ -42,9 +42,21 @@ class Preparation:
     """A request as it goes to a replica from its beginning."""
 
     plan: BudgetPlan
-    budget: BudgetMachine
-    exchange: Exchange | None
-    """None: it cannot be streamed."""
+    tags: Tags
+    reader: Reader
+
+    def exchange(self, serving: Serving, budget: BudgetMachine) -> Exchange:
+        """What follows its stream. `budget`: the machine of the plan."""
+        serving.client.expect(self.tags, opened=self.reader.opened)
+        return Exchange(
+            serving.request,
+            budget,
+            self.tags,
+            model=serving.config.model,
+            stops_when_exhausted=serving.config.on_exhausted == "Stop",
+            keeps_ids=self.plan.forceable,
+            reader=self.reader,
+        )
 
     def answer_headers(
         self, request: ClientRequest, replica: Replica, resumes: int = 0
@@ -76,19 +88,6 @@ async def prepare(serving: Serving, replica: Replica) -> Preparation:
     standing = serving.witness.standing(replica.name) if trusted else Standing.ABSENT
     plan = plan_budget(request, config, reader.tags, standing=standing)
     serving.booking.planned(plan.limit)
-    budget = plan.machine()
     if plan.native is not None:
         serving.witness.sends(replica.name)
-    if not request.streamable:
-        return Preparation(plan=plan, budget=budget, exchange=None)
-    serving.client.expect(tags, opened=reader.opened)
-    exchange = Exchange(
-        request,
-        budget,
-        tags,
-        model=config.model,
-        stops_when_exhausted=config.on_exhausted == "Stop",
-        keeps_ids=plan.forceable,
-        reader=reader,
-    )
-    return Preparation(plan=plan, budget=budget, exchange=exchange)
+    return Preparation(plan=plan, tags=tags, reader=reader)

@@ -82,7 +82,7 @@ class TagBook:
             if entry.fallback is not None and self._clock() < entry.until:
                 return entry.fallback
             entry.task = asyncio.create_task(self._learn(replica, dialect, model, nudge))
-        return await asyncio.shield(entry.task)
+        return entry.task.result() if entry.task.done() else await asyncio.shield(entry.task)
 
     async def _learn(self, replica: Replica, dialect: Dialect, model: str, nudge: str) -> Tags:
         questions = dialect.tag_questions(model, nudge)

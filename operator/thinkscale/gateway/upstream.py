@@ -55,6 +55,16 @@ class Upstream:
             replica.url + path, orjson.dumps(body), {**headers, **_JSON}
         )
 
+    async def send(
+        self, replica: Replica, path: str, body: dict[str, Any], headers: dict[str, str]
+    ) -> EngineResponse:
+        """Send a request; returns at once, and the response's head is still to come. Raises
+        `Unconnected`.
+        """
+        return await self._engines.send(
+            replica.url + path, orjson.dumps(body), {**headers, **_JSON}
+        )
+
     async def text(self, replica: Replica, path: str) -> str:
         """GET a page of text."""
         async with self._session.get(replica.url + path, timeout=_SIDE_CALL) as response:

@@ -24,6 +24,13 @@ BUDGET_FIELDS: Final = ("thinking_token_budget", "max_thinking_tokens", "thinkin
 TEMPLATE_SWITCHES: Final = ("enable_thinking", "thinking")
 """What chat templates read; models differ in which, and ignore the other."""
 _ANY: Final = object()
+_FIELDS: Final = frozenset(
+    (
+        *BUDGET_FIELDS,
+        *("reasoning", "thinking", "reasoning_effort", "chat_template_kwargs", "enable_thinking"),
+    )
+)
+"""Without one of these a request says nothing of its thinking."""
 
 
 class BadWish(Exception):
@@ -45,6 +52,9 @@ class Wish:
     """Never `none`."""
     thinks: bool = True
     """False: no thinking, please."""
+
+
+NO_WISH: Final = Wish()
 
 
 class GrantedBy(StrEnum):
@@ -81,6 +91,8 @@ def take_wish(body: dict[str, Any]) -> Wish:
     """Read the wish of a request. Budgets, and switches that say no, are taken out of the body: the
     gateway holds them. Raises `BadWish`.
     """
+    if _FIELDS.isdisjoint(body):
+        return NO_WISH
     budgets = [*_take_budgets(body)]
     efforts = [*_take_efforts(body)]
     refused = [*_take_refusals(body)]
@@ -102,14 +114,9 @@ def grant(wish: Wish, config: GatewayConfig) -> Grant:
     minimum, floor = config.min_tokens, 0
     if tier is not None:
         minimum, floor = max(minimum, tier.min_tokens), tier.floor_tokens
-    limits = [
-        (value, by)
-        for value, by in (
-            *_wished(wish, tier, config),
-            (config.max_tokens, GrantedBy.MAXIMUM),
-        )
-        if value is not None
-    ]
+    limits = [*_wished(wish, tier, config)]
+    if config.max_tokens is not None:
+        limits.append((config.max_tokens, GrantedBy.MAXIMUM))
     name = tier.name if tier else ""
     if not limits:
         return Grant(limit=None, minimum=minimum, floor=floor, tier=name)
@@ -138,15 +145,16 @@ def known_efforts(config: GatewayConfig) -> tuple[str, ...]:
 
 def _wished(
     wish: Wish, tier: TierConfig | None, config: GatewayConfig
-) -> Iterator[tuple[int | None, GrantedBy]]:
+) -> Iterator[tuple[int, GrantedBy]]:
     if not wish.thinks:
         yield 0, GrantedBy.REQUEST
         return
     if wish.tokens is not None:
         yield wish.tokens, GrantedBy.REQUEST
     if tier is not None:
-        yield tier.max_tokens, GrantedBy.TIER
-    elif wish.tokens is None:
+        if tier.max_tokens is not None:
+            yield tier.max_tokens, GrantedBy.TIER
+    elif wish.tokens is None and config.default_max_tokens is not None:
         yield config.default_max_tokens, GrantedBy.DEFAULT
 
 

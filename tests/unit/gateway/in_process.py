@@ -72,6 +72,16 @@ async def served(app: web.Application) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def serving(api: Api) -> AsyncIterator[str]:
+    """The URL of a gateway on loopback."""
+    server = api.server()
+    try:
+        yield f"http://127.0.0.1:{await server.listen('127.0.0.1', 0)}"
+    finally:
+        await server.close(0.1)
+
+
+@asynccontextmanager
 async def emulated(kind: str, *flags: str) -> AsyncIterator[Engine]:
     """An emulated engine of 1 ms a token."""
     timing = ("--a0-milliseconds", "1", "--a1-milliseconds", "0")
@@ -115,7 +125,7 @@ async def front_of(
     gateway.configure(GatewayConfig(engine=NAMES[engine.kind], **fields))
     gateway.locate([Replica(name=name, url=engine.url, ready=True) for name in names])
     try:
-        async with served(api.application()) as url, aiohttp.ClientSession() as session:
+        async with serving(api) as url, aiohttp.ClientSession() as session:
             yield Front(gateway, upstream, url, session)
     finally:
         await upstream.close()

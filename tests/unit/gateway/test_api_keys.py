@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import AuthenticationError, OpenAI
 
+from tests.unit.gateway.in_process import serving
 from thinkscale.gateway import key_source
 from thinkscale.gateway.api import Api
 from thinkscale.gateway.gateway import Gateway
@@ -259,7 +260,7 @@ async def test_the_engine_sees_the_header_only_where_it_may_be_meant_for_it(
     body = {"messages": [{"role": "user", "content": "why?"}]}
     async with (
         served(engine) as engine_url,
-        served(api.application()) as url,
+        serving(api) as url,
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {ALICE}"}) as session,
     ):
         gateway.locate([Replica(name="e", url=engine_url, ready=True)])

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
 
 from thinkscale.engines.dialect import Route, Tags
 from thinkscale.gateway.client import Client, StreamingClient, refusal
+from thinkscale.gateway.http.connection import Connection
+from thinkscale.gateway.http.message import Reply
 from thinkscale.gateway.request import BadRequest, ClientRequest, parse
 from thinkscale.gateway.responses.events import Event, Translator
 from thinkscale.gateway.responses.request import in_its_words, read
@@ -25,7 +26,7 @@ PATH: Final = "/v1/responses"
 
 
 def accept(
-    request: web.Request, data: bytes, config: GatewayConfig
+    connection: Connection, data: bytes, config: GatewayConfig
 ) -> tuple[ClientRequest, Client]:
     """The chat request that serves this body, and the client's end of it. Raises `BadRequest`."""
     asked = read(data, config.model)
@@ -35,7 +36,7 @@ def accept(
         raise in_its_words(error) from error
     translator = Translator(secrets.token_hex(16), int(time.time()), asked.echo)
     if asked.stream:
-        return chat, EventsClient(StreamingClient(request), translator)
+        return chat, EventsClient(StreamingClient(connection), translator)
     return chat, ResponseClient(translator)
 
 
@@ -94,7 +95,7 @@ class EventsClient:
         if not self.write(data):
             await self.drained()
 
-    async def finish(self) -> web.StreamResponse:
+    async def finish(self) -> Reply | None:
         """The last events, and the end of the body."""
         out = _encode(self._translator.finish())
         if out:
@@ -139,7 +140,7 @@ class ResponseClient:
         """Put together."""
         self.write(data)
 
-    async def finish(self) -> web.StreamResponse:
+    async def finish(self) -> Reply:
         """The response, or the error that came inside the stream, as an HTTP error."""
         self._translator.finish()
         error = self._translator.error
@@ -153,11 +154,7 @@ class ResponseClient:
                 param=error.get("param"),
                 headers=self._headers,
             )
-        return web.Response(
-            body=orjson.dumps(self._translator.response()),
-            content_type="application/json",
-            headers=dict(self._headers),
-        )
+        return Reply(body=orjson.dumps(self._translator.response()), headers=self._headers)
 
 
 def _payloads(parser: SseParser, data: bytes) -> Iterator[Any]:

@@ -1,0 +1,70 @@
+"""A request as it was read, a reply as it is to be written, and the head of one. Values."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+JSON: Final = "application/json"
+REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Request:
+    """A request whose head is there, and then its body."""
+
+    __slots__ = ("body", "headers", "key_id", "last", "method", "old", "path")
+
+    def __init__(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        self.method = method
+        self.path = path
+        """Without the query."""
+        self.headers = headers
+        """By their names in lower case; several of one name are joined by commas."""
+        self.body = b""
+        self.last = False
+        """The connection ends with its response."""
+        self.old = False
+        """Of HTTP/1.0: its client knows no chunks."""
+        self.key_id: str | None = None
+        """Of the API key that it came with; None: no keys are needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer that is written as a whole."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Date:
+    """The header that says when: made once a second."""
+
+    __slots__ = ("_line", "_second")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = ""
+
+    def line(self) -> str:
+        """`Date: ...`, with its end."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._line = f"Date: {formatdate(now, usegmt=True)}\r\n"
+        return self._line
+
+
+def head(status: int, headers: Mapping[str, str], tail: str) -> bytes:
+    """The head of a response. `tail`: lines of the server's own, with their ends. Raises
+    `ValueError` if a header's value has a line of its own, which would be a header in disguise.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise ValueError("a header of more than one line")
+    reason = REASONS.get(status, "")
+    return f"HTTP/1.1 {status} {reason}\r\n{lines}{tail}\r\n".encode("utf-8", "surrogateescape")
