@@ -2,9 +2,12 @@
 clients.
 
 A poll of `/signals` that has nothing new to tell is answered after `wait` all the same: silence
-must never look like no load.
+must never look like no load. A gateway that goes waits for the next poll of who follows it, for the
+outcome of its last requests would be in nobody's books.
 """
 
+import asyncio
+import contextlib
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +17,10 @@ from thinkscale.gateway.metrics import exposition
 from thinkscale.gateway.signals import signals_of
 
 MAX_WAIT_SECONDS: Final = 30.0
+FOLLOWED_SECONDS: Final = 10.0
+"""Who asked within so long, and was ready to wait, asks again."""
+LAST_WORD_SECONDS: Final = 1.0
+"""Its polls are a fifth of a second apart."""
 
 
 class Admin:
@@ -21,6 +28,9 @@ class Admin:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._followed_at = float("-inf")
+        self._told_changes = -1
+        self._told = asyncio.Event()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -39,8 +49,22 @@ class Admin:
             return web.Response(status=400, text="since and wait must be numbers\n")
         if wait > 0:
             await self._gateway.changed_since(since, wait)
+            self._followed_at = self._gateway.clock()
+            self._told_changes = self._gateway.ledger.changes
+            self._told.set()
         body = signals_of(self._gateway).model_dump_json(by_alias=True)
         return web.Response(text=body, content_type="application/json")
+
+    async def last_word(self) -> None:
+        """Return when who follows the gateway knows all that it has counted, or does not ask."""
+        gateway = self._gateway
+        if gateway.clock() - self._followed_at > FOLLOWED_SECONDS:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                while self._told_changes != gateway.ledger.changes:
+                    self._told.clear()
+                    await self._told.wait()
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body, content_type = exposition(self._gateway)

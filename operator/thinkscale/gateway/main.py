@@ -62,9 +62,10 @@ async def serve(options: Options) -> None:
         if options.tracing is not None:
             stack.callback(options.tracing.close)
         api = Api(gateway, upstream, options.patience, options.keys, options.tracing)
-        admin = Admin(gateway).application()
+        admin = Admin(gateway)
         server = await _listen(stack, api, options.host, options.port)
-        await _listen_for_admin(stack, admin, options.host, options.admin_port)
+        await _listen_for_admin(stack, admin.application(), options.host, options.admin_port)
+        stack.push_async_callback(admin.last_word)
         logger.info("Serving port=%d admin_port=%d", options.port, options.admin_port)
         async with asyncio.TaskGroup() as group:
             works = _works(options, gateway, upstream, api)
