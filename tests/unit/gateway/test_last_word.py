@@ -57,6 +57,6 @@ def test_who_polls_in_turns_hears_of_the_last_request(gateway: Any) -> None:
 
 async def test_nobody_is_waited_for_who_does_not_follow() -> None:
     gateway = Gateway("g")
-    gateway.arrive(3)
+    gateway.ledger.arrive(0.0)
     async with asyncio.timeout(LAST_WORD_SECONDS / 2):
         await Admin(gateway).last_word()
