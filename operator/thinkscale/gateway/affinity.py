@@ -12,7 +12,7 @@ number, and nothing of what was said.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -36,11 +36,11 @@ def conversation_of(body: Mapping[str, Any], session: str = "") -> Conversation 
     name = session or body.get("prompt_cache_key")
     if isinstance(name, str) and name:
         return Conversation(_number(("named", name)), begins=False)
-    said = tuple(_beginning(body))
+    said = _beginning(body)
     if not said:
         return None
     user = body.get("user")
-    number = _number((user if isinstance(user, str) else "", *said))
+    number = _number([user if isinstance(user, str) else "", *said])
     return Conversation(number, begins=not _goes_on(body))
 
 
@@ -49,22 +49,27 @@ def _goes_on(body: Mapping[str, Any]) -> bool:
     prompt = body.get("prompt")
     if isinstance(prompt, str | list):
         return len(prompt) > BEGINNING_CHARACTERS // (1 if isinstance(prompt, str) else 4)
-    return any(m.get("role") == "assistant" for m in body["messages"] if isinstance(m, Mapping))
+    for message in body["messages"]:
+        if isinstance(message, dict) and message.get("role") == "assistant":
+            return True
+    return False
 
 
-def _beginning(body: Mapping[str, Any]) -> Iterator[str]:
+def _beginning(body: Mapping[str, Any]) -> list[str]:
+    said = []
     prompt = body.get("prompt")
     if isinstance(prompt, str):
-        yield prompt[:BEGINNING_CHARACTERS]
+        said.append(prompt[:BEGINNING_CHARACTERS])
     elif isinstance(prompt, list):
-        yield str(prompt[: BEGINNING_CHARACTERS // 4])
+        said.append(str(prompt[: BEGINNING_CHARACTERS // 4]))
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
-        if not isinstance(message, Mapping):
-            return
-        yield _text(message.get("content"))
+        if not isinstance(message, dict):
+            break
+        said.append(_text(message.get("content")))
         if message.get("role") == "user":
-            return
+            break
+    return said
 
 
 def _text(content: Any) -> str:

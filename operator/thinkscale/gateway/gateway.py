@@ -35,13 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 class Ticket:
-    """A held request: its future gets the replica."""
+    """A request that asks for a place."""
 
     __slots__ = ("flight", "placed")
 
     def __init__(self, flight: Flight) -> None:
         self.flight = flight
-        self.placed: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
+        self.placed: asyncio.Future[Replica] | None = None
+        """Gets the replica; None: it is not held."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -225,24 +226,26 @@ class Gateway:
         if again:
             self.router.resubmit(ticket, flight.arrived)
         else:
-            placed = self.router.submit(ticket, self.clock())
-            if placed is not None:
-                self._dispatch(placed)
+            assigned = self.router.submit(ticket, self.clock())
+            if assigned is not None:
+                self._dispatch(assigned)
                 self.touch()
-                return placed.replica
+                return assigned.replica
+        placed: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
+        ticket.placed = placed
         self._assign()
         self.touch()
         try:
-            while not ticket.placed.done():
-                await asyncio.wait((ticket.placed,), timeout=beat_seconds or None)
-                if not ticket.placed.done():
+            while not placed.done():
+                await asyncio.wait((placed,), timeout=beat_seconds or None)
+                if not placed.done():
                     await beat()
         except BaseException:
             self.router.withdraw(ticket)
-            if not ticket.placed.cancel():
-                self.leave(flight, ticket.placed.result().name)
+            if not placed.cancel():
+                self.leave(flight, placed.result().name)
             raise
-        return ticket.placed.result()
+        return placed.result()
 
     def leave(self, flight: Flight, replica: str) -> None:
         """A request left a replica: there may be room for a held one."""
@@ -280,12 +283,13 @@ class Gateway:
 
     def _assign(self) -> None:
         for assignment in self.router.assign(self.clock()):
-            ticket = assignment.ticket
-            if ticket.placed.cancelled():
-                self.router.release(assignment.replica.name, ticket.flight.tokens)
+            placed = assignment.ticket.placed
+            assert placed is not None
+            if placed.cancelled():
+                self.router.release(assignment.replica.name, assignment.ticket.flight.tokens)
                 continue
             self._dispatch(assignment)
-            ticket.placed.set_result(assignment.replica)
+            placed.set_result(assignment.replica)
 
     def _dispatch(self, placed: Assignment[Ticket]) -> None:
         flight = placed.ticket.flight

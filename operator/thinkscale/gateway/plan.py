@@ -8,8 +8,8 @@ and the engine must allow), and a closing tag of one token (which a minimum need
 which of them holds the budget, and the client is told.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from thinkscale.engines.dialect import Tags
 from thinkscale.gateway.budget import BudgetMachine
@@ -31,8 +31,7 @@ class Mode(StrEnum):
     """Nobody for certain: it is only counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetPlan:
+class BudgetPlan(NamedTuple):
     """How the budget of one request is held."""
 
     limit: int | None

@@ -13,7 +13,6 @@ from typing import Final
 
 from thinkscale.engines.dialect import Dialect
 from thinkscale.gateway.booking import Booking
-from thinkscale.gateway.budget import BudgetMachine
 from thinkscale.gateway.client import Client, ClientGone, refusal
 from thinkscale.gateway.engine_http import Unconnected
 from thinkscale.gateway.engine_response import EngineResponse
@@ -75,10 +74,7 @@ class Relay:
         self._request = request
         self._client = client
         self._prepared: Preparation | None = None
-        self._budget: BudgetMachine | None = None
         self._stages: Stages | None = None
-        self._told: Mapping[str, str] = {}
-        """The headers of the answer."""
         self._lowered = False
         self._resumes = 0
 
@@ -184,7 +180,8 @@ class Relay:
                 return await self._refused(response, replica, refused)
             if not self._request.streamable:
                 return await self._plain(response, replica)
-            await self._client.begin(self._told)
+            await self._client.begin(self._answer_headers(replica))
+            self._make_ready()
         assert self._stages is not None
         try:
             await self._stages.run(response, replica)
@@ -207,13 +204,12 @@ class Relay:
         await stages.send(f": resumed by {replica.name} behind {behind} tokens\n\n".encode())
         return response
 
-    def _make_ready(self, prepared: Preparation, replica: Replica) -> None:
-        """For what will come, while the engine looks at the request."""
-        budget = self._budget = prepared.plan.machine()
-        if self._request.streamable:
-            exchange = prepared.exchange(self._serving, budget)
-            self._stages = Stages(self._serving, exchange, budget)
-        self._told = self._answer_headers(replica)
+    def _make_ready(self) -> None:
+        """For what will come, once the client has its first byte."""
+        assert self._prepared is not None
+        budget = self._prepared.plan.machine()
+        exchange = self._prepared.exchange(self._serving, budget)
+        self._stages = Stages(self._serving, exchange, budget)
 
     async def _open(self, replica: Replica) -> tuple[EngineResponse, bytes | None]:
         """The engine's response, and its body if that was read. An engine that refuses the native
@@ -229,9 +225,7 @@ class Relay:
             native_budget=prepared.plan.native,
             most_tokens=prepared.plan.most_tokens,
         )
-        response = await line.send(replica, request.route, body)
-        self._make_ready(prepared, replica)
-        await line.accepted(response)
+        response = await line.post(replica, request.route, body)
         if prepared.plan.native is None or response.status != 400:
             return response, None
         refused = await whole(response)
@@ -303,8 +297,8 @@ class Relay:
         told = read_answer(answer)
         if told is None:
             raise Broken("the model server's answer is garbled")
-        assert self._budget is not None
-        self._serving.witness.conclude(self._budget, told.thinking_of_one)
+        assert self._prepared is not None
+        self._serving.witness.conclude(self._prepared.plan.machine(), told.thinking_of_one)
         self._serving.booking.whole(told)
         self.outcome = Outcome.COMPLETED
         return Reply(body=answer, headers=self._answer_headers(replica))

@@ -6,8 +6,7 @@ sampler arguments are the operator's business. How much it may think is `wish`'s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -47,8 +46,7 @@ class BadRequest(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientRequest:
+class ClientRequest(NamedTuple):
     """A parsed request; `body` is what may go to an engine, without budget fields."""
 
     route: Route

@@ -15,7 +15,7 @@ a replica that is to go may serve one more, but nobody is turned away from a fle
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from thinkscale.gateway.affinity import Conversation, Whereabouts, rendezvous
 from thinkscale.gateway.health import Health, share
@@ -88,8 +88,7 @@ class _Place:
     """What the replica said of everybody's requests; only where others send there too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment(Generic[T]):
+class Assignment(NamedTuple, Generic[T]):
     """A request that may go now."""
 
     ticket: T
@@ -286,7 +285,11 @@ class Router(Generic[T]):
     def _pick(self, ticket: T, now: float, among: Iterable[str]) -> _Place | None:
         keys: list[_Key] = []
         usual = self._usual_stall_seconds(now)
-        for name in self._well(among, now):
+        well = self._well(among, now)
+        if len(well) == 1:
+            only = self._places[well[0]]
+            return only if self._fullness(only, ticket, usual, now) is not None else None
+        for name in well:
             place = self._places[name]
             part = share(now - place.ready_since)
             full = self._fullness(place, ticket, usual, now)

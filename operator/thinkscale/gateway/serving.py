@@ -2,9 +2,12 @@
 
 `prepare` decides the budget once the replica is known: what the engine can hold by itself, and how
 its tags are spelled, is the replica's own affair.
+
+Values that are made for every request before its first byte are named tuples here and next door: a
+frozen dataclass of ten fields takes some microseconds more.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from thinkscale.engines.dialect import Dialect, Reader, Tags
 from thinkscale.gateway.booking import Booking
@@ -22,8 +25,7 @@ from thinkscale.gateway.witness import Witness
 from thinkscale.model.gateway_config import GatewayConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class Serving(NamedTuple):
     """One request, and who has to do with it."""
 
     gateway: Gateway
@@ -37,8 +39,7 @@ class Serving:
     witness: Witness
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class Preparation(NamedTuple):
     """A request as it goes to a replica from its beginning."""
 
     plan: BudgetPlan
