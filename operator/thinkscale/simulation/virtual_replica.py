@@ -8,44 +8,24 @@ are those of the literal loop, but for rounding.
 
 The caller owns the clock: `begin` says when the stretch under way ends, `end` carries it out.
 Whatever comes while one is under way (`submit`, `close`) shortens it to the next step's border.
+Who is in the batch and what they hold is `Batch`'s.
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from collections.abc import Iterable
+from heapq import heappop
 
 from thinkscale.fleet.profile import Profile
+from thinkscale.simulation.batch import Batch, Listener, Prefill, ignore
 from thinkscale.simulation.flight import Flight
 
-Heap = list[tuple[int, int, Flight]]
-Listener = Callable[[Flight, float], None]
 
-
-class _Prefill:
-    """A sequence whose tokens are being computed."""
-
-    __slots__ = ("chunk", "flight", "left")
-
-    def __init__(self, flight: Flight, left: int, chunk: int) -> None:
-        self.flight = flight
-        self.left = left
-        self.chunk = chunk
-        """Of the step under way."""
-
-
-def _ignore(flight: Flight, now: float) -> None:
-    """Nobody listens."""
-
-
-class VirtualReplica:
-    """The queue, the batch and the KV cache of one replica of `gateways` gateways."""
+class VirtualReplica(Batch):
+    """A batch whose steps take time."""
 
     __slots__ = (
-        "_c", "_closing", "_cost_prefill", "_counter", "_d", "_ends", "_on_answer",
-        "_on_first_token", "_prefill", "_profile", "_step_prompt", "_thoughts", "ages", "context",
-        "counts", "decoding", "decoding_counts", "ends_at", "generated_tokens", "kv_used", "m",
-        "pending_tokens", "preemptions", "prompt_tokens", "running", "steps", "t0", "waiting",
+        "_c", "_closing", "_cost_prefill", "_d", "_profile", "_step_prompt", "ends_at",
+        "generated_tokens", "m", "prompt_tokens", "t0",
     )  # fmt: skip
 
     def __init__(
@@ -53,17 +33,14 @@ class VirtualReplica:
         profile: Profile,
         *,
         gateways: int = 1,
-        on_first_token: Listener = _ignore,
-        on_answer: Listener = _ignore,
+        on_first_token: Listener = ignore,
+        on_answer: Listener = ignore,
     ) -> None:
         """`on_first_token`, `on_answer`: told of each first token, and each first token of an
         answer, with its time, once the replica's own time has passed it.
         """
+        super().__init__(gateways, on_first_token, on_answer)
         self._profile = profile
-        self._on_first_token = on_first_token
-        self._on_answer = on_answer
-        self.steps = 0
-        """V."""
         self.t0 = 0.0
         """The border at which the stretch under way began."""
         self.ends_at = math.inf
@@ -73,32 +50,10 @@ class VirtualReplica:
         self._c = 0.0
         self._d = 0.0
         self._step_prompt = 0
-        self.decoding = 0
-        """b."""
-        self.context = 0
-        """K at `t0`: KV tokens of the decoding sequences."""
-        self.kv_used = 0
-        """K, and what the sequences hold that are prefilled."""
-        self.running: dict[Flight, None] = {}
-        """In order of admission."""
-        self.waiting: deque[Flight] = deque()
-        """Without a seat, the preempted included."""
-        self._prefill: list[_Prefill] = []
         self._closing: list[Flight] = []
         self._cost_prefill = False
-        self._ends: Heap = []
-        self._thoughts: Heap = []
-        self._counter = 0
-        self.preemptions = 0
         self.prompt_tokens = 0
         self.generated_tokens = 0
-        self.counts = [0] * gateways
-        """Requests here, by gateway."""
-        self.decoding_counts = [0] * gateways
-        self.ages = [0] * gateways
-        """Sum of `prompt - since` over the decoding ones: with V it gives their context."""
-        self.pending_tokens = [0] * gateways
-        """Of those that do not decode: their prompts and tokens so far."""
 
     # What it holds.
 
@@ -124,10 +79,6 @@ class VirtualReplica:
             return self.kv_used
         grown = self.decoding * self.m * (now - self.t0) / (self.ends_at - self.t0)
         return self.kv_used + grown
-
-    def generated(self, flight: Flight) -> int:
-        """Tokens of a flight up to `t0`: call `sync` before."""
-        return self.steps - flight.since if flight.decoding else flight.generated
 
     # What comes from outside.
 
@@ -291,14 +242,14 @@ class VirtualReplica:
             chunk = min(target, budget - tokens)
             tokens += chunk
             self.running[flight] = None
-            self._prefill.append(_Prefill(flight, target, chunk))
+            self._prefill.append(Prefill(flight, target, chunk))
             if flight.admitted < 0:
                 flight.admitted = self.t0
         return tokens
 
     def _prefilled(self, now: float, finished: list[Flight]) -> None:
         """The step's chunks are computed; who has all of his decodes from now on."""
-        still: list[_Prefill] = []
+        still: list[Prefill] = []
         for entry in self._prefill:
             entry.left -= entry.chunk
             if entry.left:
@@ -311,69 +262,6 @@ class VirtualReplica:
                 self._finish(flight)
                 finished.append(flight)
         self._prefill = still
-
-    def _join(self, flight: Flight, now: float) -> None:
-        gateway, steps = flight.gateway, self.steps
-        held = flight.prompt + flight.generated
-        self.pending_tokens[gateway] -= held
-        flight.generated += 1
-        flight.decoding = True
-        flight.since = steps - flight.generated
-        self.decoding += 1
-        self.context += held
-        self.decoding_counts[gateway] += 1
-        self.ages[gateway] += flight.prompt - flight.since
-        if flight.first_token < 0:
-            flight.first_token = now
-            self._on_first_token(flight, now)
-        self._expect(flight)
-        if flight.first_answer < 0 and flight.answer:
-            if flight.generated > flight.thinking:
-                self._answer_begins(flight, now)
-            else:
-                self._counter += 1
-                at = flight.since + flight.thinking + 1
-                heappush(self._thoughts, (at, self._counter, flight))
-
-    def _expect(self, flight: Flight) -> None:
-        """It will have all its tokens when V is so far."""
-        flight.last_step = flight.since + flight.output
-        self._counter += 1
-        heappush(self._ends, (flight.last_step, self._counter, flight))
-
-    def _leave_batch(self, flight: Flight) -> None:
-        """It gives up its KV, and its seat; counts stay exact."""
-        del self.running[flight]
-        gateway = flight.gateway
-        if flight.decoding:
-            flight.generated = self.steps - flight.since
-            flight.decoding = False
-            flight.last_step = -1
-            held = flight.prompt + flight.generated - 1
-            self.decoding -= 1
-            self.context -= held
-            self.kv_used -= held
-            self.decoding_counts[gateway] -= 1
-            self.ages[gateway] -= flight.prompt - flight.since
-            self.pending_tokens[gateway] += flight.prompt + flight.generated
-        else:
-            self.kv_used -= flight.prompt + flight.generated
-            self._prefill = [entry for entry in self._prefill if entry.flight is not flight]
-
-    def _preempt_latest(self) -> None:
-        flight = next(reversed(self.running))
-        self._leave_batch(flight)
-        self.waiting.appendleft(flight)
-        self.preemptions += 1
-
-    def _finish(self, flight: Flight) -> None:
-        self._leave_batch(flight)
-        self._count(flight, -1)
-        flight.replica = None
-
-    def _count(self, flight: Flight, change: int) -> None:
-        self.counts[flight.gateway] += change
-        self.pending_tokens[flight.gateway] += change * (flight.prompt + flight.generated)
 
     # Thoughts.
 
@@ -388,10 +276,6 @@ class VirtualReplica:
                 j = at - self.steps
                 self._answer_begins(flight, self.t0 + self._c * j + self._d * j * (j + 1) / 2)
 
-    def _answer_begins(self, flight: Flight, now: float) -> None:
-        flight.first_answer = now
-        self._on_answer(flight, now)
-
     def _close_all(self, now: float, finished: list[Flight]) -> None:
         closing, self._closing = self._closing, []
         for flight in closing:
@@ -403,23 +287,4 @@ class VirtualReplica:
             flight.cut, flight.cut_at = True, age
             flight.withheld = flight.thinking - age
             flight.thinking = age
-            self._close(flight, finished)
-
-    def _close(self, flight: Flight, finished: list[Flight]) -> None:
-        if not flight.answer:
-            if flight in self.running:
-                self._finish(flight)
-            else:
-                self.waiting.remove(flight)
-                self._count(flight, -1)
-                flight.replica = None
-            finished.append(flight)
-            return
-        if flight.decoding and self._cost_prefill:
-            self._leave_batch(flight)
-            self.waiting.append(flight)
-        elif flight.decoding:
-            self._expect(flight)
-            self._counter += 1
-            at = flight.since + flight.thinking + 1
-            heappush(self._thoughts, (at, self._counter, flight))
+            self._close(flight, finished, costs_prefill=self._cost_prefill)
