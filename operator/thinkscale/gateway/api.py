@@ -7,6 +7,7 @@ away cancels its handler, which closes the upstream.
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import orjson
@@ -141,7 +142,7 @@ class Api:
             trace = self._tracing.begin(parsed.route, config.model, request.headers)
         relay = self._relay(request, config, parsed, client, trace)
         session = request.headers.get(SESSION_HEADER, "")
-        relay.flight.conversation = conversation_of(parsed.body, session)
+        relay.flight.whose = partial(conversation_of, parsed.body, session)
         if parsed.grant.tier:
             self._gateway.ledger.of_tier(relay.flight, parsed.grant.tier)
         self._relays.add(relay)

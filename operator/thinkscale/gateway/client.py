@@ -6,7 +6,8 @@ comment, when the request has waited here for seconds, so that nothing on the wa
 for death. What such headers could not say yet comes in a comment later.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import orjson
@@ -14,15 +15,18 @@ import orjson
 from thinkscale.engines.dialect import Route, Tags
 from thinkscale.gateway.aggregate import Aggregator
 from thinkscale.gateway.http.connection import Connection, Gone
-from thinkscale.gateway.http.message import Reply
+from thinkscale.gateway.http.message import Reply, header_lines
 from thinkscale.gateway.shape import error_body
 
 ClientGone = Gone
-_STREAM: Final = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",
-}
+OK: Final = 200
+_STREAM: Final = header_lines(
+    {
+        "Content-Type": "text/event-stream; charset=utf-8",
+        "Cache-Control": "no-cache",
+        "X-Accel-Buffering": "no",
+    }
+)
 
 
 class Client(Protocol):
@@ -41,6 +45,12 @@ class Client(Protocol):
 
     async def hold(self, headers: Mapping[str, str]) -> None:
         """It still waits for a replica. `headers`: those that are known already."""
+        ...
+
+    def prepare(self, headers: Mapping[str, str]) -> Callable[[int], None] | None:
+        """It is about to begin with these. What is returned begins it at once when it is called
+        with an engine's status of 200; `begin` has to follow all the same.
+        """
         ...
 
     async def begin(self, headers: Mapping[str, str]) -> None:
@@ -67,7 +77,7 @@ class Client(Protocol):
 class StreamingClient:
     """Gets server-sent events as they come."""
 
-    __slots__ = ("_connection", "_owed", "began", "drained", "write")
+    __slots__ = ("_connection", "_lines", "_owed", "began", "drained", "write")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -75,6 +85,7 @@ class StreamingClient:
         self.drained = connection.drained
         self.began = False
         """Whether the headers are out."""
+        self._lines = ""
         self._owed = False
         """Headers that were not known when they went out."""
 
@@ -88,10 +99,23 @@ class StreamingClient:
             self._owed = True
         await self.send(b": waiting for a model server\n\n")
 
+    def prepare(self, headers: Mapping[str, str]) -> Callable[[int], None] | None:
+        """Render the headers."""
+        if self.began:
+            return None
+        self._lines = header_lines(headers)
+        return self._begin_at_once
+
+    def _begin_at_once(self, status: int) -> None:
+        if status == OK and not self.began:
+            with contextlib.suppress(ClientGone):  # who writes next will notice
+                self._connection.begin(_STREAM + self._lines)
+                self.began = True
+
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers; if some are out, all of them as a comment."""
         if not self.began:
-            self._connection.begin({**_STREAM, **headers})
+            self._connection.begin(_STREAM + header_lines(headers))
             self.began = True
         elif self._owed:
             self._owed = False
@@ -125,6 +149,9 @@ class WaitingClient:
 
     async def hold(self, headers: Mapping[str, str]) -> None:
         """Nothing may be sent before the status is known."""
+
+    def prepare(self, headers: Mapping[str, str]) -> None:
+        """Nothing is sent before the end."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""

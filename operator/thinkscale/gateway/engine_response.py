@@ -7,6 +7,7 @@ What nobody takes is bounded: the connection is told to wait.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 HIGH_WATER_BYTES: Final = 256 * 1024
@@ -57,6 +58,7 @@ class EngineResponse:
         "_waiter",
         "content_type",
         "listener",
+        "on_head",
         "status",
     )
 
@@ -66,6 +68,8 @@ class EngineResponse:
         self._connection: Connection | None = connection
         self.listener: Listener | None = None
         """Who hears what comes; None: it is kept."""
+        self.on_head: Callable[[int], None] | None = None
+        """Hears the status as soon as it is there, in the transport's callback. Raises nothing."""
         self._arrived: deque[bytes] = deque()
         self._size = 0
         self._over = False
@@ -119,6 +123,8 @@ class EngineResponse:
     def accepted(self, status: int) -> None:
         """Its head is there. From the connection."""
         self.status = status
+        if self.on_head is not None:
+            self.on_head(status)
         self._wake()
 
     def arrived(self, data: bytes) -> None:

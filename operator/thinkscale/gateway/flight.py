@@ -3,6 +3,7 @@
 Instants are monotonic seconds, given by the caller.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,9 @@ class Flight:
     tier: str = ""
     """Empty: none."""
     conversation: Conversation | None = None
-    """None: not known."""
+    """None: not known, or not asked yet."""
+    whose: Callable[[], Conversation | None] | None = None
+    """Tells the conversation; asked once, and no sooner than somebody wants to know."""
     would_lose_millipoints: int = 0
     """Expected score that load's cut of its thought costs."""
     replica: str | None = None

@@ -52,7 +52,11 @@ class Ticket:
     @property
     def conversation(self) -> Conversation | None:
         """That it belongs to."""
-        return self.flight.conversation
+        flight = self.flight
+        whose, flight.whose = flight.whose, None
+        if whose is not None:
+            flight.conversation = whose()
+        return flight.conversation
 
 
 class Gateway:

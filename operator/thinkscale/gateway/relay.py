@@ -75,6 +75,8 @@ class Relay:
         self._client = client
         self._prepared: Preparation | None = None
         self._stages: Stages | None = None
+        self._told: Mapping[str, str] = {}
+        """The headers of the answer."""
         self._lowered = False
         self._resumes = 0
 
@@ -180,7 +182,7 @@ class Relay:
                 return await self._refused(response, replica, refused)
             if not self._request.streamable:
                 return await self._plain(response, replica)
-            await self._client.begin(self._answer_headers(replica))
+            await self._client.begin(self._told)
             self._make_ready()
         assert self._stages is not None
         try:
@@ -225,7 +227,11 @@ class Relay:
             native_budget=prepared.plan.native,
             most_tokens=prepared.plan.most_tokens,
         )
-        response = await line.post(replica, request.route, body)
+        response = await line.send(replica, request.route, body)
+        self._told = self._answer_headers(replica)  # while the engine looks at it
+        if request.streamable:
+            response.on_head = self._client.prepare(self._told)
+        await line.accepted(response)
         if prepared.plan.native is None or response.status != 400:
             return response, None
         refused = await whole(response)

@@ -112,6 +112,8 @@ class Router(Generic[T]):
     _gone: dict[str, _Place] = field(default_factory=dict)
     _held: FreshFirst[T] = field(default_factory=FreshFirst)
     _whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    _unrecorded: list[tuple[T, str]] = field(default_factory=list)
+    """Sent where there was no choice; whose they are is asked when they are out."""
     returned: int = 0
     """Turns of a conversation that went to where the one before was sent."""
     strayed: int = 0
@@ -153,6 +155,7 @@ class Router(Generic[T]):
         """The fleet changed; True if the set of ready replicas did. One that becomes ready starts
         anew.
         """
+        self._record()
         before = {name for name, place in self._places.items() if place.replica.ready}
         known, self._places = {**self._gone, **self._places}, {}
         for replica in replicas:
@@ -211,6 +214,7 @@ class Router(Generic[T]):
 
     def release(self, name: str, tokens: int) -> None:
         """A request left a replica, with its prompt and what it had generated."""
+        self._record()
         place = self._places.get(name) or self._gone.get(name)
         if place is None:
             return
@@ -250,6 +254,7 @@ class Router(Generic[T]):
 
     def succeeded(self, name: str) -> bool:
         """A replica gave a request its first token; True: it was out, and is back."""
+        self._record()
         place = self._places.get(name)
         return place is not None and place.health.succeeded()
 
@@ -267,16 +272,26 @@ class Router(Generic[T]):
         return [name for name in near if self._places[name].health.admits(now)] or near
 
     def _assignment(self, ticket: T, place: _Place, now: float) -> Assignment[T]:
-        tokens, conversation = ticket.prompt_tokens, ticket.conversation
+        tokens = ticket.prompt_tokens
         place.holding.take(tokens, self._prefill_seconds(tokens), now)
         place.health.sent()
-        if conversation is not None:
+        self._unrecorded.append((ticket, place.replica.name))
+        if len(self._places) > 1:
+            self._record()
+        return Assignment(ticket, place.replica, place.holding)
+
+    def _record(self) -> None:
+        """Where conversations were sent."""
+        for ticket, name in self._unrecorded:
+            conversation = ticket.conversation
+            if conversation is None:
+                continue
             before = self._whereabouts.of(conversation.number)
             if before is not None and not conversation.begins:
-                self.returned += before == place.replica.name
-                self.strayed += before != place.replica.name
-            self._whereabouts.sent(conversation.number, place.replica.name)
-        return Assignment(ticket, place.replica, place.holding)
+                self.returned += before == name
+                self.strayed += before != name
+            self._whereabouts.sent(conversation.number, name)
+        self._unrecorded.clear()
 
     def _prefill_seconds(self, tokens: int) -> float:
         step = self.ceiling.step_time if self.ceiling else None

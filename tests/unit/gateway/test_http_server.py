@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from thinkscale.gateway.http import connection as connections
 from thinkscale.gateway.http import server as servers
 from thinkscale.gateway.http.connection import Connection
-from thinkscale.gateway.http.message import Reply, Request, head
+from thinkscale.gateway.http.message import Reply, Request, header_lines
 from thinkscale.gateway.http.server import HttpServer
 
 
@@ -56,7 +56,7 @@ class Host:
             raise ZeroDivisionError
         if request.path not in ("/stream", "/half", "/abandoned"):
             return Reply(body=request.body, headers={"X-Path": request.path})
-        connection.begin({"Content-Type": "text/event-stream"})
+        connection.begin(header_lines({"Content-Type": "text/event-stream"}))
         connection.write(b"one ")
         if request.path == "/half":
             raise ZeroDivisionError
@@ -368,7 +368,7 @@ async def test_aiohttp_reads_what_it_writes() -> None:
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
 def test_a_header_cannot_carry_another_one(value: str) -> None:
     with pytest.raises(ValueError, match="one line"):
-        head(200, {"X": value}, "")
+        header_lines({"X": value})
 
 
 class Wire:

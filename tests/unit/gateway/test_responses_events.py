@@ -44,6 +44,9 @@ class Recorder:
     def expect(self, tags: Tags, *, opened: bool = False) -> None:
         raise AssertionError("the stream that it gets has no tags")
 
+    def prepare(self, headers: Mapping[str, str]) -> None:
+        raise AssertionError("nobody asks an engine here")
+
     async def begin(self, headers: Mapping[str, str]) -> None:
         self.began = True
 

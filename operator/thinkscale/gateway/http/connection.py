@@ -13,12 +13,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
 
-from thinkscale.gateway.http.message import Reply, Request, head
+from thinkscale.gateway.http.message import Reply, Request, head, header_lines
 
 logger = logging.getLogger(__name__)
 
@@ -133,11 +133,10 @@ class Connection(asyncio.Protocol):
 
     # What the handler writes.
 
-    def begin(self, headers: Mapping[str, str]) -> None:
-        """Send the head of a stream. Raises `Gone`."""
-        if self._framed:
-            headers = {**headers, "Transfer-Encoding": "chunked"}
-        self._put(head(200, headers, self._tail()))
+    def begin(self, lines: str) -> None:
+        """Send the head of a stream, with these lines of headers. Raises `Gone`."""
+        framing = "Transfer-Encoding: chunked\r\n" if self._framed else ""
+        self._put(head(200, f"{lines}{framing}{self._tail()}"))
         self._began = True
 
     def write(self, data: bytes) -> bool:
@@ -189,7 +188,7 @@ class Connection(asyncio.Protocol):
         headers = {"Content-Type": reply.content_type, **reply.headers}
         if reply.status >= 200 and reply.status != 204:
             headers["Content-Length"] = str(len(reply.body))
-        data = head(reply.status, headers, self._tail())
+        data = head(reply.status, header_lines(headers) + self._tail())
         self._began = True
         self._put(data if self._bodiless else data + reply.body)
 

@@ -59,12 +59,18 @@ class Date:
         return self._line
 
 
-def head(status: int, headers: Mapping[str, str], tail: str) -> bytes:
-    """The head of a response. `tail`: lines of the server's own, with their ends. Raises
-    `ValueError` if a header's value has a line of its own, which would be a header in disguise.
+def header_lines(headers: Mapping[str, str]) -> str:
+    """As they are written. Raises `ValueError` if a header's value has a line of its own, which
+    would be a header in disguise.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
         raise ValueError("a header of more than one line")
-    reason = REASONS.get(status, "")
-    return f"HTTP/1.1 {status} {reason}\r\n{lines}{tail}\r\n".encode("utf-8", "surrogateescape")
+    return lines
+
+
+def head(status: int, lines: str) -> bytes:
+    """The head of a response."""
+    return f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n{lines}\r\n".encode(
+        "utf-8", "surrogateescape"
+    )

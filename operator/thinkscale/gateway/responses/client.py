@@ -7,7 +7,7 @@ one for a client that waits for the whole response. Comments of the stream pass.
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -61,6 +61,10 @@ class EventsClient:
     async def hold(self, headers: Mapping[str, str]) -> None:
         """Send a comment."""
         await self._inner.hold(headers)
+
+    def prepare(self, headers: Mapping[str, str]) -> Callable[[int], None] | None:
+        """Render the headers."""
+        return self._inner.prepare(headers)
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the headers, and that the response was created."""
@@ -122,6 +126,9 @@ class ResponseClient:
 
     async def hold(self, headers: Mapping[str, str]) -> None:
         """Nothing may be sent before the status is known."""
+
+    def prepare(self, headers: Mapping[str, str]) -> None:
+        """Nothing is sent before the end."""
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Remember the headers."""
