@@ -31,12 +31,12 @@ from thinkscale.gateway.upstream import Upstream
 from thinkscale.model.gateway_config import GatewayConfig
 
 FORWARDED_HEADERS: Final = {
-    "authorization": "Authorization",
-    "x-request-id": "X-Request-Id",
-    "traceparent": "traceparent",
-    "tracestate": "tracestate",
+    b"authorization": "Authorization",
+    b"x-request-id": "X-Request-Id",
+    b"traceparent": "traceparent",
+    b"tracestate": "tracestate",
 }
-SESSION_HEADER: Final = "x-session-id"
+SESSION_HEADER: Final = b"x-session-id"
 MODELS_PATH: Final = "/v1/models"
 HEALTH_PATH: Final = "/health"
 ROUTES: Final[Mapping[str, Route]] = {route.value: route for route in Route}
@@ -97,11 +97,10 @@ class Api:
 
     async def _handle(self, request: Request, connection: Connection) -> Reply | None:
         path = request.path
-        if path == MODELS_PATH:
-            return self._models()
-        if path == HEALTH_PATH:
-            return self._health()
-        return await self._generate(request, connection, ROUTES.get(path))
+        route = ROUTES.get(path)
+        if route is None and path != responses.PATH:
+            return self._models() if path == MODELS_PATH else self._health()
+        return await self._generate(request, connection, route)
 
     async def watch(self) -> None:
         """Once a second: silent engines, the brown-out and the thoughts that it closes."""
@@ -139,9 +138,11 @@ class Api:
             return refusal(error.message, kind, error.status, param=error.param)
         trace = None
         if self._tracing is not None:
-            trace = self._tracing.begin(parsed.route, config.model, request.headers)
+            given = {name: request.header(name.encode()) for name in CONTEXT_HEADERS}
+            told = {name: value for name, value in given.items() if value is not None}
+            trace = self._tracing.begin(parsed.route, config.model, told)
         relay = self._relay(request, config, parsed, client, trace)
-        session = request.headers.get(SESSION_HEADER, "")
+        session = request.header(SESSION_HEADER) or ""
         relay.flight.whose = partial(conversation_of, parsed.body, session)
         if parsed.grant.tier:
             self._gateway.ledger.of_tier(relay.flight, parsed.grant.tier)
@@ -180,8 +181,10 @@ class Api:
         client: Client,
         trace: Trace | None,
     ) -> Relay:
-        told = request.headers
-        headers = {FORWARDED_HEADERS[n]: told[n] for n in FORWARDED_HEADERS if n in told}
+        headers: dict[str, str] = {}
+        for name, spelled in FORWARDED_HEADERS.items():
+            if name in request.raw:
+                headers[spelled] = request.raw[name].decode("latin-1")
         if trace is not None:
             headers = {n: v for n, v in headers.items() if n not in CONTEXT_HEADERS}
             headers.update(trace.headers)

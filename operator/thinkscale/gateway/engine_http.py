@@ -145,6 +145,7 @@ def _addressed(url: str) -> tuple[Place, str, str]:
     credentials = f"Basic {b64encode(unquote(user).encode()).decode()}" if user else ""
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     head = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: thinkscale\r\n"
+    head += "Content-Type: application/json\r\n"
     return place, head, credentials
 
 

@@ -4,7 +4,6 @@ Instants are monotonic seconds, given by the caller.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from thinkscale.gateway.affinity import Conversation
@@ -14,13 +13,16 @@ from thinkscale.gateway.slo import Timing
 PhaseName = Literal["queued", "thinking", "answering"]
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
 class Flight:
-    """A request that was accepted and has not ended."""
+    """A request that was accepted and has not ended. Its fields begin as the class says: to set two
+    dozen of them for each request takes longer than to find a place for it.
+    """
 
-    arrived: float
-    prompt: int = 0
-    """Tokens of its prompt: an estimate until an engine has told them."""
+    def __init__(self, *, arrived: float, prompt: int = 0) -> None:
+        self.arrived = arrived
+        self.prompt = prompt
+        """Tokens of its prompt: an estimate until an engine has told them."""
+
     prompt_told: bool = False
     tier: str = ""
     """Empty: none."""

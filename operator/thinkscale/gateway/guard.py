@@ -26,7 +26,7 @@ class Guard:
         """None: it may pass, and has the id of its key."""
         if request.path in OPEN_PATHS:
             return None
-        authorization = request.headers.get("authorization")
+        authorization = request.header(b"authorization")
         request.key_id = self._source.keys.holder(authorization)
         if request.key_id is not None:
             return None

@@ -27,7 +27,7 @@ class Holding:
         return Held(
             running=self.running,
             context_tokens=self.context_tokens,
-            stall_seconds=decayed(self.stall_seconds, now - self.stalled_at),
+            stall_seconds=self._stalled(now),
         )
 
     def take(self, prompt_tokens: int, prefill_seconds: float, now: float) -> None:
@@ -38,9 +38,12 @@ class Holding:
 
     def stall(self, prefill_seconds: float, now: float) -> None:
         """Prompt tokens are prefilled there for so long."""
-        faded = decayed(self.stall_seconds, now - self.stalled_at)
-        self.stall_seconds = faded + prefill_seconds
+        self.stall_seconds = self._stalled(now) + prefill_seconds
         self.stalled_at = now
+
+    def _stalled(self, now: float) -> float:
+        stall = self.stall_seconds
+        return decayed(stall, now - self.stalled_at) if stall else 0.0
 
     def give_back(self, tokens: int) -> None:
         """A request left, with its prompt and what it had generated."""

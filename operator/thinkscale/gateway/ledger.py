@@ -88,7 +88,8 @@ class Ledger:
         if not flight.dispatched:
             flight.dispatched = True
             self.held.add(now - flight.arrived)
-        self._book(flight, -flight.booked)
+        if flight.replica is not None:
+            self._book(flight, -flight.booked)
         flight.replica = replica
         self._book(flight, self._expected(flight))
         self.changes += 1

@@ -303,7 +303,7 @@ class Router(Generic[T]):
         well = self._well(among, now)
         if len(well) == 1:
             only = self._places[well[0]]
-            return only if self._fullness(only, ticket, usual, now) is not None else None
+            return only if self._has_room(only, ticket, usual, now) else None
         for name in well:
             place = self._places[name]
             part = share(now - place.ready_since)
@@ -342,15 +342,19 @@ class Router(Generic[T]):
         """How full a replica is; None: it has no room for this request."""
         if self.ceiling is None:
             return 0.0
-        held, seen = place.holding.held(now), place.seen
-        if seen is not None and now - seen.at > RECENT_SECONDS:
-            seen = None
-        tokens, gateways = ticket.prompt_tokens, self.gateways
-        if not admits_of_several(self.ceiling, held, seen, tokens, gateways, usual_stall):
+        if not self._has_room(place, ticket, usual_stall, now):
             return None
-        if seen is not None and gateways > 1:
-            held = everybodys(held, seen, gateways, usual_stall)
+        held, seen = place.holding.held(now), _recent(place, now)
+        if seen is not None and self.gateways > 1:
+            held = everybodys(held, seen, self.gateways, usual_stall)
         return fullness(self.ceiling, held)
+
+    def _has_room(self, place: _Place, ticket: T, usual_stall: float, now: float) -> bool:
+        ceiling, tokens, gateways = self.ceiling, ticket.prompt_tokens, self.gateways
+        if ceiling is None:
+            return True
+        held = place.holding.held(now)
+        return admits_of_several(ceiling, held, _recent(place, now), tokens, gateways, usual_stall)
 
     def _usual_stall_seconds(self, now: float) -> float:
         """Mean over the replicas; needed only where several gateways share them."""
@@ -358,6 +362,11 @@ class Router(Generic[T]):
             return 0.0
         stalls = [place.holding.held(now).stall_seconds for place in self._places.values()]
         return sum(stalls) / len(stalls)
+
+
+def _recent(place: _Place, now: float) -> Seen | None:
+    seen = place.seen
+    return None if seen is None or now - seen.at > RECENT_SECONDS else seen
 
 
 class QueueFull(Exception):

@@ -83,7 +83,8 @@ async def prepare(serving: Serving, replica: Replica) -> Preparation:
     tags = Tags()
     if request.streamable:
         book = serving.upstream.tag_book
-        tags = await book.tags(replica, dialect, config.model, config.nudge)
+        known = book.known(replica.name, config.nudge)
+        tags = known or await book.tags(replica, dialect, config.model, config.nudge)
     reader = dialect.reader(request.route, request.body, tags)
     trusted = dialect.has_native_budget
     standing = serving.witness.standing(replica.name) if trusted else Standing.ABSENT

@@ -72,6 +72,13 @@ class TagBook:
         for entry in self._entries.values():
             entry.task.cancel()
 
+    def known(self, name: str, nudge: str) -> Tags | None:
+        """A replica's tags, and the ids of this nudge, if they were told already."""
+        entry = self._entries.get(name)
+        if entry is None or entry.nudge != nudge or not entry.task.done():
+            return None
+        return entry.task.result() if _known(entry.task) else None
+
     async def tags(self, replica: Replica, dialect: Dialect, model: str, nudge: str) -> Tags:
         """The tags, and the ids of this nudge."""
         entry = self._entries.get(replica.name)
@@ -82,7 +89,7 @@ class TagBook:
             if entry.fallback is not None and self._clock() < entry.until:
                 return entry.fallback
             entry.task = asyncio.create_task(self._learn(replica, dialect, model, nudge))
-        return entry.task.result() if entry.task.done() else await asyncio.shield(entry.task)
+        return await asyncio.shield(entry.task)
 
     async def _learn(self, replica: Replica, dialect: Dialect, model: str, nudge: str) -> Tags:
         questions = dialect.tag_questions(model, nudge)

@@ -4,7 +4,7 @@ which is made for streams; the small questions beside it, and pages of metrics, 
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -51,19 +51,15 @@ class Upstream:
         """Send a request; returns when the response's headers are there. Raises `Unconnected`, and
         what is in `Unreachable`.
         """
-        return await self._engines.post(
-            replica.url + path, orjson.dumps(body), {**headers, **_JSON}
-        )
+        return await self._engines.post(replica.url + path, orjson.dumps(body), headers)
 
-    async def send(
+    def send(
         self, replica: Replica, path: str, body: dict[str, Any], headers: dict[str, str]
-    ) -> EngineResponse:
+    ) -> Coroutine[Any, Any, EngineResponse]:
         """Send a request; returns at once, and the response's head is still to come. Raises
         `Unconnected`.
         """
-        return await self._engines.send(
-            replica.url + path, orjson.dumps(body), {**headers, **_JSON}
-        )
+        return self._engines.send(replica.url + path, orjson.dumps(body), headers)
 
     async def text(self, replica: Replica, path: str) -> str:
         """GET a page of text."""

@@ -14,6 +14,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Protocol, cast
 
 import httptools
@@ -100,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         # The request that is being read.
         self._target = b""
-        self._headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._request: Request | None = None
         """Its head is there."""
         self._refused: Reply | None = None
@@ -348,9 +349,9 @@ class Connection(asyncio.Protocol):
         """A header, or a trailer, of which none means anything here."""
         if self._request is not None or self._deaf:
             return
-        key, told = name.decode("latin-1").lower(), value.decode("latin-1")
+        key = name.lower()
         before = self._headers.get(key)
-        self._headers[key] = told if before is None else f"{before}, {told}"
+        self._headers[key] = value if before is None else b"%b, %b" % (before, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -362,15 +363,15 @@ class Connection(asyncio.Protocol):
             self.refuse(505, "this is not HTTP/1.1")
             return
         method = self._parser.get_method().decode("ascii")
-        request = self._request = Request(method, _path(self._target), headers)
+        request = self._request = Request(method, path_of(self._target), headers)
         request.old = version != "1.1"
         refused = self._refused = self._host.door(request)
-        expects = "expect" in headers
+        expects = b"expect" in headers
         if expects and refused is not None:
             self._refuse(refused)
-        elif int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        elif int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
             self._too_large()
-        elif expects and headers["expect"].lower() == "100-continue" and self._task is None:
+        elif expects and headers[b"expect"].lower() == b"100-continue" and self._task is None:
             assert self.transport is not None
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -411,7 +412,9 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
 
-def _path(target: bytes) -> str:
+@lru_cache(maxsize=1024)
+def path_of(target: bytes) -> str:
+    """A target without its query."""
     if not target.startswith(b"/"):  # as a proxy is asked
         try:
             target = httptools.parse_url(target).path or b"/"

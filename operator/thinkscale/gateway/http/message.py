@@ -14,14 +14,16 @@ REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 class Request:
     """A request whose head is there, and then its body."""
 
-    __slots__ = ("body", "headers", "key_id", "last", "method", "old", "path")
+    __slots__ = ("body", "key_id", "last", "method", "old", "path", "raw")
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, method: str, path: str, raw: Mapping[bytes, bytes]) -> None:
         self.method = method
         self.path = path
         """Without the query."""
-        self.headers = headers
-        """By their names in lower case; several of one name are joined by commas."""
+        self.raw = raw
+        """The headers by their names in lower case; several of one name are joined by commas. Few
+        are ever looked at.
+        """
         self.body = b""
         self.last = False
         """The connection ends with its response."""
@@ -29,6 +31,11 @@ class Request:
         """Of HTTP/1.0: its client knows no chunks."""
         self.key_id: str | None = None
         """Of the API key that it came with; None: no keys are needed."""
+
+    def header(self, name: bytes) -> str | None:
+        """One header's value; `name` in lower case."""
+        value = self.raw.get(name)
+        return None if value is None else value.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
