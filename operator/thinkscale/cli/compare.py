@@ -201,7 +201,7 @@ def _draw(out: Path, table: Sequence[Row]) -> Mapping[str, str]:
         name = f"plots/{scenario}.png"
         plots.frontier(
             out / name,
-            f"{scenario}, {len(mine[0].seeds)} seeds",
+            f"{scenario}, {_counted(len(mine[0].seeds), 'seed')}",
             [
                 plots.Point(
                     policy=row.family,
@@ -253,3 +253,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
