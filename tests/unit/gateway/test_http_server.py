@@ -219,10 +219,7 @@ async def test_a_client_that_asks_before_it_sends_its_body_is_told() -> None:
         (b"GET /echo HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200),
         (b"GET /echo HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
         (b"GET /echo\r\n\r\n", 505),
-        (
-            POST.replace(b"Host: a", b"Upgrade: h2c\r\nConnection: Upgrade"),
-            200,
-        ),
+        (b"CONNECT a.b:443 HTTP/1.1\r\n\r\n" + POST, 200),
         (b"GET /broken HTTP/1.1\r\n\r\n", 500),
     ],
 )
@@ -236,6 +233,25 @@ async def test_some_responses_are_their_connections_last(
     assert b"Connection: close\r\n" in answer
     assert not answer.endswith(b"<open>")
     assert bool(caplog.records) == (status == 500)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02])
+@on_uvloop
+async def test_who_asks_for_another_protocol_is_served_in_this_one(pause: float) -> None:
+    asking = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA"
+    counted, chunked = POST.replace(b"Host: a", asking), CHUNKED.replace(b"/stream", b"/echo")
+    chunked = chunked.replace(b"Transfer", asking + b"\r\nTransfer")
+    bare = b"GET /bare HTTP/1.1\r\n" + asking + b"\r\n\r\n"
+    host = Host()
+    async with served(host) as (_, port):
+        for requests in (bare, counted, chunked, bare, counted, POST), (chunked[:-9], chunked[-9:]):
+            host.seen.clear()
+            answer = await said(port, *requests, pause=pause)
+            assert {*statuses(answer)} == {200}
+            assert answer.endswith(b"<open>")
+            bodies = [b"" if part.startswith(b"GET") else b"hello" for part in requests]
+            assert [request.body for request in host.seen] == bodies[: len(host.seen)]
+            assert len(host.seen) == b"".join(requests).count(b"HTTP/1.1")
 
 
 @on_uvloop

@@ -319,21 +319,36 @@ class Connection(asyncio.Protocol):
         self.heard_at = self._loop.time()
         self._bare_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # To another protocol, which is not spoken here: the request is answered as it is.
-            self._deaf = True
+            self._feed(data)
         except httptools.HttpParserError as error:
             self.refuse(400, f"this is not HTTP/1.1: {error}")
         else:
             if self._bare_bytes > MAX_HEAD_BYTES:
                 self.refuse(431, f"the request's head is longer than {MAX_HEAD_BYTES} bytes")
 
+    def _feed(self, data: bytes | memoryview) -> None:
+        """To the parser. It stops behind a head that asks for another protocol. None is spoken
+        here, so the request is an ordinary one: a new parser reads its body, by a head that has
+        only the framing. NB: Java's own client asks for HTTP/2 so with every first request.
+        """
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                data = memoryview(data)[stop.args[0] :]
+            else:
+                return
+            if self._deaf or self._request is None:
+                return
+            framing = _framing(self._request)
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(framing)
+
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if self._deaf:
+        if self._deaf or self._request is not None:
             return
         self.begun_at = self.heard_at
         self._target = b""
@@ -355,7 +370,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        if self._deaf:
+        if self._deaf or self._request is not None:
             return
         self.begun_at = None
         version, headers = self._parser.get_http_version(), self._headers
@@ -394,22 +409,30 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        request = self._request
-        if self._deaf or request is None or self.transport is None:
+        request, parser = self._request, self._parser
+        if self._deaf or request is None or self.transport is None or parser.should_upgrade():
             return
         self._request = None
         self._bare_bytes = 0
         body = self._body
         request.body = body[0] if len(body) == 1 else b"".join(body)
         self._body = []
-        parser = self._parser
-        request.last = request.old or not parser.should_keep_alive() or parser.should_upgrade()
+        request.last = request.old or not parser.should_keep_alive()
         self._kept.append((request, self._refused))
         if self._task is None:
             self._start()
         elif len(self._kept) >= MOST_KEPT and not self._paused:
             self._paused = True
             self.transport.pause_reading()
+
+
+def _framing(request: Request) -> bytes:
+    """A head that ends its request where the given one ends, and its connection if that does."""
+    named = b"content-length", b"transfer-encoding", b"connection"
+    lines = [b"%b: %b\r\n" % (name, request.raw[name]) for name in named if name in request.raw]
+    if request.method == "CONNECT":
+        lines = [b"Connection: close\r\n"]
+    return b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines)
 
 
 @lru_cache(maxsize=1024)
