@@ -34,6 +34,10 @@ RESERVED_FIELDS: Final = (
 
 _GUIDES: Final = ("structured_outputs", "guided_json", "guided_regex", "guided_choice")
 _RESERVED: Final = frozenset(RESERVED_FIELDS)
+_NESTED_FURTHER: Final = 16
+"""What is put around parts of a body on its way."""
+_NESTED_AT_MOST: Final = 254 - _NESTED_FURTHER
+"""orjson writes that many levels, and reads four times as many."""
 
 
 class BadRequest(Exception):
@@ -69,12 +73,7 @@ class ClientRequest(NamedTuple):
 
 def parse(route: Route, data: bytes, config: GatewayConfig) -> ClientRequest:
     """Parse a body. Raises `BadRequest`."""
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
+    body = json_object(data)
     asked_model = body.get("model")
     if asked_model is not None and asked_model != config.model:
         raise BadRequest(f"The model `{asked_model}` does not exist.", param="model", status=404)
@@ -106,6 +105,26 @@ def parse(route: Route, data: bytes, config: GatewayConfig) -> ClientRequest:
         streamable=streamable,
         judgeable=streamable and not hidden,
     )
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """A body. Raises `BadRequest` if it is none, or nested more deeply than can be written again;
+    what may be so shows it by its brackets.
+    """
+    try:
+        body = orjson.loads(data)
+        if data.count(b"[") + data.count(b"{") > _NESTED_AT_MOST:
+            wrapped = body
+            for _ in range(_NESTED_FURTHER):
+                wrapped = [wrapped]
+            orjson.dumps(wrapped)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+    except TypeError as error:
+        raise BadRequest("the body is nested too deeply") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body
 
 
 def _settle(route: Route, body: dict[str, Any], config: GatewayConfig) -> Grant:

@@ -214,14 +214,13 @@ class Router(Generic[T]):
 
     def release(self, name: str, tokens: int) -> None:
         """A request left a replica, with its prompt and what it had generated."""
-        self._record()
         place = self._places.get(name) or self._gone.get(name)
-        if place is None:
-            return
-        place.holding.give_back(tokens)
-        place.health.released()
-        if place.holding.running <= 0:
-            self._gone.pop(name, None)
+        if place is not None:
+            place.holding.give_back(tokens)
+            place.health.released()
+            if place.holding.running <= 0:
+                self._gone.pop(name, None)
+        self._record()
 
     def prefills(self, name: str, tokens: int, now: float) -> None:
         """A replica computes so many prompt tokens for a request that it has already."""
@@ -282,7 +281,8 @@ class Router(Generic[T]):
 
     def _record(self) -> None:
         """Where conversations were sent."""
-        for ticket, name in self._unrecorded:
+        sent, self._unrecorded = self._unrecorded, []
+        for ticket, name in sent:
             conversation = ticket.conversation
             if conversation is None:
                 continue
@@ -291,7 +291,6 @@ class Router(Generic[T]):
                 self.returned += before == name
                 self.strayed += before != name
             self._whereabouts.sent(conversation.number, name)
-        self._unrecorded.clear()
 
     def _prefill_seconds(self, tokens: int) -> float:
         step = self.ceiling.step_time if self.ceiling else None

@@ -242,3 +242,24 @@ async def test_a_named_conversation_returns_whatever_it_says(setup: Any, by: str
         other = await setup.stream(**(chat(2, 2) | said(f"another {by} {turn}")))
         assert other.done
     assert len(places) == 1
+
+
+@dataclass(frozen=True)
+class Unanswerable:
+    number: int
+    prompt_tokens: int = 100
+
+    @property
+    def conversation(self) -> Conversation | None:
+        raise RecursionError
+
+
+def test_a_conversation_that_cannot_be_told_keeps_no_seat() -> None:
+    router: Router[Unanswerable] = Router(work=lambda _: 0.0, ceiling=Ceiling(seats=1))
+    router.locate([Replica(name="a", url="http://x", ready=True)], -100.0)
+    for number in range(3):
+        assert router.submit(Unanswerable(number), 0.0) is not None
+        with pytest.raises(RecursionError):
+            router.release("a", 100)
+        assert router.in_flight("a") == 0
+        router.release("nowhere", 100)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from thinkscale.gateway.request import BadRequest
+from thinkscale.gateway.request import BadRequest, json_object
 from thinkscale.gateway.responses.items import messages_of
 from thinkscale.gateway.responses.tools import (
     chat_tool_choice,
@@ -82,7 +82,7 @@ class ResponsesRequest:
 
 def read(data: bytes, model: str) -> ResponsesRequest:
     """Translate a body for the model that is served. Raises `BadRequest`."""
-    body = _object(data)
+    body = json_object(data)
     _refuse(body)
     chat: dict[str, Any] = {
         name: value
@@ -116,16 +116,6 @@ def in_its_words(error: BadRequest) -> BadRequest:
     if error.param != "reasoning_effort":
         return error
     return BadRequest(error.message, param="reasoning.effort", status=error.status)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
-    return body
 
 
 def _refuse(body: Mapping[str, Any]) -> None:
