@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import functools
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -252,6 +254,42 @@ async def test_who_asks_for_another_protocol_is_served_in_this_one(pause: float)
             bodies = [b"" if part.startswith(b"GET") else b"hello" for part in requests]
             assert [request.body for request in host.seen] == bodies[: len(host.seen)]
             assert len(host.seen) == b"".join(requests).count(b"HTTP/1.1")
+
+
+def coded(coding: str, body: bytes) -> bytes:
+    head = f"POST /echo HTTP/1.1\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "told"),
+    [
+        (coded("gzip", gzip.compress(b"hello")), 200, b"hello"),
+        (coded("GZIP", gzip.compress(b"")), 200, b""),
+        (coded("deflate", zlib.compress(b"hello")), 200, b"hello"),
+        (coded("deflate", zlib.compress(b"hello", wbits=-15)), 200, b"hello"),
+        (coded("identity", b"hello"), 200, b"hello"),
+        (coded("br", b"hello"), 415, b"gzip and deflate"),
+        (coded("gzip, gzip", b"hello"), 415, b"gzip and deflate"),
+        (coded("gzip", b"hello"), 400, b"is not gzip"),
+        (coded("gzip", b""), 400, b"is not gzip"),
+        (coded("gzip", gzip.compress(b"hello")[:-1]), 400, b"is not gzip"),
+        (coded("gzip", gzip.compress(b"hello") + b"more"), 400, b"is not gzip"),
+        (coded("deflate", b""), 400, b"is not deflate"),
+        (coded("gzip", gzip.compress(b"a" * 100_001)), 413, b"100000 bytes"),
+    ],
+)
+@on_uvloop
+async def test_a_body_is_read_in_its_coding_or_refused(
+    request_bytes: bytes, status: int, told: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_BODY_BYTES", 100_000)
+    last = POST.replace(b"Host: a", b"Connection: close").replace(b"hello", b"after")
+    async with served(Host()) as (_, port):
+        answer = await said(port, request_bytes + last)
+    assert statuses(answer) == [status, 200]
+    assert told in answer.partition(b"\r\n\r\n")[2].partition(b"HTTP/1.1")[0]
+    assert answer.endswith(b"after")
 
 
 @on_uvloop

@@ -19,6 +19,7 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from thinkscale.gateway.http.coding import Undecodable, decoded
 from thinkscale.gateway.http.message import Reply, Request, head, header_lines
 
 logger = logging.getLogger(__name__)
@@ -418,12 +419,23 @@ class Connection(asyncio.Protocol):
         request.body = body[0] if len(body) == 1 else b"".join(body)
         self._body = []
         request.last = request.old or not parser.should_keep_alive()
-        self._kept.append((request, self._refused))
+        self._kept.append((request, self._refused or self._decode(request)))
         if self._task is None:
             self._start()
         elif len(self._kept) >= MOST_KEPT and not self._paused:
             self._paused = True
             self.transport.pause_reading()
+
+    def _decode(self, request: Request) -> Reply | None:
+        """Undo the coding of a body; or refuse it."""
+        coding = request.header(b"content-encoding")
+        if coding is None:
+            return None
+        try:
+            request.body = decoded(request.body, coding, MAX_BODY_BYTES)
+        except Undecodable as error:
+            return self._host.refusal(error.status, error.message)
+        return None
 
 
 def _framing(request: Request) -> bytes:
