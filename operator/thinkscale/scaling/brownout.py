@@ -45,6 +45,7 @@ def carried(
     prompt_tokens: float,
     answer_tokens: float,
     measured_seconds: float | None = None,
+    running_prompt_tokens: float | None = None,
 ) -> tuple[Carried, ...]:
     """r(B) by rising budgets; empty while lengths or the time of a token are unknown.
 
@@ -57,7 +58,9 @@ def carried(
     points: list[Carried] = []
     for budget in budgets(intent):
         within = budget + answer_tokens
-        point = design(bounds, outputs, prompt_tokens, measured_seconds, within_tokens=within)
+        point = design(
+            bounds, outputs, prompt_tokens, measured_seconds, within, running_prompt_tokens
+        )
         seconds = point.replica_seconds
         assert seconds is not None
         seconds = rounded(seconds)

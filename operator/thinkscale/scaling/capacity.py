@@ -112,13 +112,16 @@ def design(
     prompt_tokens: float,
     measured_seconds: float | None,
     within_tokens: float | None = None,
+    running_prompt_tokens: float | None = None,
 ) -> Design:
-    """The design point; `measured_seconds` is what a token took lately, for when no step time is
-    known; with `within_tokens` outputs are taken to end there at the latest.
+    """The design point. `running_prompt_tokens`: of those who run, where it is known to differ from
+    `prompt_tokens`, of those who arrive. `measured_seconds` is what a token took lately, for when
+    no step time is known; with `within_tokens` outputs are taken to end there at the latest.
 
     Reference profile, prompts of 1,000, every output 2,000 tokens: a context of 1,000 + 1,000 =
     2,000, so .93·290,000/2,000 = 134 fit the cache, and by 45 ms a token (42.3 - 15.5)/(.027 + .152
-    + .0255) = 131; the 128 seats bind, at 15.5 + 128·(.027 + .152 + .0255) = 41.7 ms a token.
+    + .0255) = 131; the 128 seats bind, at 15.5 + 128·(.027 + .152 + .0255) = 41.7 ms a token. If
+    those who run hold prompts of 2,000, the context is 3,000, and 90 fit the cache.
     """
     if not outputs.certain:
         return Design(
@@ -126,7 +129,8 @@ def design(
         )
     within = outputs.bound if within_tokens is None else within_tokens
     mean = max(1.0, outputs.mean_within(within))
-    context = max(1.0, prompt_tokens + outputs.square_within(within) / (2 * mean))
+    held = prompt_tokens if running_prompt_tokens is None else running_prompt_tokens
+    context = max(1.0, held + outputs.square_within(within) / (2 * mean))
     step = bounds.step_time
     batch = float(bounds.seats)
     if bounds.kv_tokens is not None:

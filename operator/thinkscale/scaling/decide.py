@@ -193,6 +193,7 @@ def _brownout(state: State, intent: Intent, known: Knowledge, now: datetime) -> 
         known.prompt_tokens,
         known.answer_tokens,
         known.point.token_seconds,
+        known.running_prompt_tokens,
     )
     tiers = tier_budgets.render(
         intent,

@@ -5,7 +5,7 @@ from typing import Final
 
 from thinkscale.model.intent import Intent
 from thinkscale.model.observation import MergedSignals
-from thinkscale.scaling import arrivals, calibrate, lead_time, length_trend, pace
+from thinkscale.scaling import arrivals, calibrate, lead_time, length_trend, pace, running_prompt
 from thinkscale.scaling.capacity import Bounds, Design, design, pace_limit_seconds
 from thinkscale.scaling.memory import longest_output
 from thinkscale.scaling.state import State
@@ -24,6 +24,7 @@ class Knowledge:
     bounds: Bounds
     point: Design
     prompt_tokens: float
+    running_prompt_tokens: float
     answer_tokens: float
     arrivals_per_second: float | None
     lead_mean_seconds: float
@@ -45,6 +46,7 @@ class Knowledge:
             "arrivals_dispersion": self.dispersion,
             "tokens_per_request": point.request_tokens,
             "prompt_tokens": self.prompt_tokens or None,
+            "running_prompt_tokens": self.running_prompt_tokens or None,
             "context_tokens": point.context_tokens,
             "length_stretch": self.outputs.stretch if self.outputs.certain else None,
             "design_batch": point.batch,
@@ -79,12 +81,20 @@ def gather(state: State, intent: Intent, signals: MergedSignals | None) -> Knowl
     measured = pace.seconds_per_token(state.pace)
     if measured is None and signals is not None:
         measured = signals.fastest_token_seconds
+    running = running_prompt.mean_tokens(state.running_prompt, lengths.prompt_mean_tokens)
     return Knowledge(
         thinking=thinking,
         outputs=outputs,
         bounds=bounds,
-        point=design(bounds, outputs, lengths.prompt_mean_tokens, measured),
+        point=design(
+            bounds,
+            outputs,
+            lengths.prompt_mean_tokens,
+            measured,
+            running_prompt_tokens=running,
+        ),
         prompt_tokens=lengths.prompt_mean_tokens,
+        running_prompt_tokens=running,
         answer_tokens=lengths.answer_mean_tokens,
         arrivals_per_second=arrivals.rate(state.arrivals),
         lead_mean_seconds=lead_time.mean_seconds(state.lead_times, intent.startup_seconds),

@@ -20,6 +20,7 @@ from thinkscale.scaling import (
     life_table,
     margin,
     pace,
+    running_prompt,
     steps,
 )
 from thinkscale.scaling.backlog import Saturation
@@ -87,6 +88,7 @@ def _learnt(state: State, intent: Intent, signals: MergedSignals, at: float) -> 
         length_trend=length_trend.observe(state.length_trend, at, outputs.mean)
         if outputs.certain
         else state.length_trend,
+        running_prompt=running_prompt.observe(state.running_prompt, at, signals),
         pace=history,
         calibration=calibrate.observe(state.calibration, at, signals, intent.step_time, measured),
         allowance=allowance.observe(

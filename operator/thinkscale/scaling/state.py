@@ -27,6 +27,7 @@ from thinkscale.scaling.length_trend import LengthTrend
 from thinkscale.scaling.life_table import Lengths, Table
 from thinkscale.scaling.margin import Margin
 from thinkscale.scaling.pace import Pace
+from thinkscale.scaling.running_prompt import RunningPrompt
 from thinkscale.scaling.stabilize import Wishes
 from thinkscale.scaling.steps import Changes
 
@@ -58,6 +59,7 @@ class State:
     arrivals: Arrivals = field(default_factory=Arrivals)
     lengths: Lengths = field(default_factory=Lengths)
     length_trend: LengthTrend = field(default_factory=LengthTrend)
+    running_prompt: RunningPrompt = field(default_factory=RunningPrompt)
     pace: Pace = ()
     calibration: Calibration = field(default_factory=Calibration)
     saturation: Saturation = field(default_factory=Saturation)
