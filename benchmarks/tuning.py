@@ -17,6 +17,7 @@ from pathlib import Path
 
 from thinkscale.simulation import oracle_cache
 from thinkscale.simulation.rivals import RIVALS
+from thinkscale.simulation.tuned import SINGLE
 from thinkscale.simulation.tuning import Chosen, Point, Trial, choose, search, trials
 
 SCENARIOS = ("drift", "heavy-tail", "step", "smooth", "bursts", "servegen", "llmd-ramp")
@@ -102,20 +103,23 @@ def show(chosen: dict[str, Chosen], points: list[Point], names: list[str]) -> No
 
 
 def write(chosen: dict[str, Chosen], asked: argparse.Namespace) -> None:
-    """The single settings, as a module."""
+    """The single settings, as a module; who was not searched keeps what it has."""
     seeds = ", ".join(str(seed) for seed in asked.seeds)
+    searched = ", ".join(asked.scenarios)
     lines = [
-        '"""The single setting of each rival: what `benchmarks/tuning.py --write` chose on seeds',
-        f"{seeds}. Do not edit; search again.",
+        '"""The single setting of each rival: what `benchmarks/tuning.py --write` chose, or what',
+        "its authors publish. Do not edit; search again.",
         "",
-        "Scenarios searched:",
-        *(f"- {name}" for name in asked.scenarios),
+        f"Searched: {searched}; seeds {seeds}.",
         '"""',
         "",
         "from typing import Final",
         "",
         "SINGLE: Final[dict[str, str]] = {",
-        *(f'    "{family}": "{found.single}",' for family, found in chosen.items()),
+        *(
+            f'    "{family}": "{chosen[family].single if family in chosen else setting}",'
+            for family, setting in SINGLE.items()
+        ),
         "}",
         '"""By family."""',
     ]
