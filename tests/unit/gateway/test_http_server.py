@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -208,6 +209,8 @@ async def test_a_client_that_asks_before_it_sends_its_body_is_told() -> None:
     ask, body = expecting[:-5], expecting[-5:]
     async with served(Host()) as (_, port):
         assert statuses(await said(port, ask, body, pause=0.05)) == [100, 200]
+    async with served(Host()) as (_, port):  # there is no 100 in HTTP/1.0
+        assert statuses(await said(port, expecting.replace(b"/1.1", b"/1.0"))) == [200]
     async with served(Host(), door=door) as (_, port):
         refused = await said(port, ask)
     assert statuses(refused) == [401]
@@ -308,6 +311,20 @@ async def test_a_head_request_gets_the_length_and_no_body() -> None:
     assert answer.count(b"hello") == 1
 
 
+@on_uvloop
+async def test_a_door_that_breaks_is_no_fault_of_the_clients(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(request: Request) -> Reply | None:
+        raise ZeroDivisionError
+
+    async with served(Host(), door=broken) as (_, port):
+        answer = await said(port, POST)
+    assert statuses(answer) == [500]
+    assert not answer.endswith(b"<open>")
+    assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize("path", [b"/half", b"/abandoned"])
 @on_uvloop
 async def test_a_stream_that_breaks_never_looks_whole(
@@ -386,6 +403,95 @@ async def test_a_response_that_is_never_taken_is_thrown_away(
         await writer.drain()
         async with asyncio.timeout(5):
             await server._empty.wait()
+        writer.close()
+
+
+@on_uvloop
+async def test_an_answer_that_is_never_taken_is_thrown_away_though_others_wait_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(servers, "UNTAKEN_SECONDS", 0.2)
+    host = Host()
+    async with served(host) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        size = 8_000_000
+        writer.write(f"POST / HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode() + b"a" * size)
+        writer.write(POST)
+        await writer.drain()
+        async with asyncio.timeout(5):
+            await server._empty.wait()
+        assert len(host.seen) == 1
+        writer.close()
+
+
+@on_uvloop
+async def test_who_is_made_to_wait_is_not_blamed_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(servers, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(servers, "BODY_SILENCE_SECONDS", 0.2)
+    slow = b"GET /slow HTTP/1.1\r\n\r\n"
+    for cut in (-3, 20):  # in the body, and in the head
+        host = Host()
+        async with served(host) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(slow + POST * connections.MOST_KEPT + POST[:cut])
+            await host.asked.wait()
+            writer.write(POST[cut:])
+            await asyncio.sleep(0.3)
+            host.release.set()
+            answer, whole = b"", connections.MOST_KEPT + 2
+            while len(statuses(answer)) < whole or not answer.endswith((b"\r\n\r\n", b"hello")):
+                piece = await asyncio.wait_for(reader.read(65536), 2)
+                assert piece, statuses(answer)
+                answer += piece
+            assert statuses(answer) == [200] * whole
+            writer.close()
+
+
+@on_uvloop
+async def test_bodies_sent_ahead_are_bounded_by_their_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MAX_BODY_BYTES", 3_000_000)
+    host = Host()
+    long = b"POST /echo HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n" + b"a" * 3_000_000
+    async with served(host) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /slow HTTP/1.1\r\n\r\n" + long * 8)
+        await asyncio.sleep(0.3)
+        (connection,) = server._connections
+        assert sum(len(request.body) for request, _ in connection._kept) == 3_000_000
+        host.release.set()
+        got = 0
+        while got < 8 * 3_000_000:
+            got += len(await asyncio.wait_for(reader.read(1_000_000), 2))
+        writer.close()
+    assert [len(request.body) for request in host.seen] == [0, *[3_000_000] * 8]
+
+
+@on_uvloop
+async def test_the_smallest_chunks_take_no_more_memory_than_their_bytes() -> None:
+    host = Host()
+    async with served(host) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await writer.drain()
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                writer.write(b"2\r\nab\r\n" * 2_500)
+                await writer.drain()
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.1)
+            (connection,) = server._connections
+            assert connection._body_bytes == 100_000
+            assert tracemalloc.get_traced_memory()[0] < 1_000_000
+        finally:
+            tracemalloc.stop()
+        writer.write(b"0\r\n\r\n")
+        await host.asked.wait()
+        assert host.seen[0].body == b"ab" * 50_000
         writer.close()
 
 

@@ -14,7 +14,6 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, Protocol, cast
 
 import httptools
@@ -34,10 +33,13 @@ BEHIND_BYTES: Final = 64 * 1024
 """Written and not taken by the client: whoever writes should wait."""
 MOST_KEPT: Final = 8
 """Requests that are complete and wait for the one before."""
+MOST_KEPT_BYTES: Final = 1024 * 1024
+"""Of their bodies; one more may be longer."""
 LINGER_SECONDS: Final = 2.0
 """A refusal is written before its request is read to its end: a close at once would take it away
 again (RFC 9112, 9.6).
 """
+FAILED: Final = "The gateway failed."
 VERSIONS: Final = ("1.1", "1.0")
 
 
@@ -88,13 +90,14 @@ class Connection(asyncio.Protocol):
         """When something has come last, or the last response was over."""
         self.begun_at: float | None = None
         """When the head began that is being read; None: none is."""
+        self.paused = False
+        """Nothing is read: the client has sent too much ahead."""
         self._host = host
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
         self._task: asyncio.Task[None] | None = None
         self._kept: deque[tuple[Request, Reply | None]] = deque()
         """What was read, or what it was refused with."""
-        self._paused = False
         self._deaf = False
         """What still comes is thrown away."""
         self._refusal: Reply | None = None
@@ -107,7 +110,7 @@ class Connection(asyncio.Protocol):
         """Its head is there."""
         self._refused: Reply | None = None
         """By its head."""
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
         self._bare_bytes = 0
         """That have come since the last piece of a body."""
@@ -115,6 +118,7 @@ class Connection(asyncio.Protocol):
         self._began = False
         self._framed = False
         self._ended = False
+        self._answered = False
         self._last = False
         self._bodiless = False
 
@@ -130,8 +134,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def handling(self) -> bool:
-        """A request is handled."""
-        return self._task is not None
+        """A request is handled, and its response is not complete."""
+        return self._task is not None and not self._answered
+
+    @property
+    def _full(self) -> bool:
+        kept = self._kept
+        return len(kept) >= MOST_KEPT or sum(len(r.body) for r, _ in kept) > MOST_KEPT_BYTES
 
     # What the handler writes.
 
@@ -171,7 +180,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, reply: Reply) -> None:
         self._deaf = True
         self.begun_at = self._request = None
-        self._body = []
+        self._body = b""
         self._refusal = reply
         if self._task is None:
             self._finish()
@@ -199,7 +208,7 @@ class Connection(asyncio.Protocol):
     def _start(self) -> None:
         request, refused = self._kept.popleft()
         self._last = request.last
-        self._began = self._ended = False
+        self._began = self._ended = self._answered = False
         self._framed = not request.old
         self._bodiless = request.method == "HEAD"
         self._task = self._loop.create_task(self._serve(request, refused))
@@ -213,6 +222,7 @@ class Connection(asyncio.Protocol):
                 self._put(b"0\r\n\r\n")
             elif not self._ended:
                 self.abort()  # what is half said must not look whole
+            self._answered = True
             if self.transport is not None and self._kept:
                 await self.drained()
         except Gone:
@@ -235,7 +245,7 @@ class Connection(asyncio.Protocol):
             return
         self._last = True
         with contextlib.suppress(Gone):
-            self._reply(self._host.refusal(500, "The gateway failed."))
+            self._reply(self._host.refusal(500, FAILED))
 
     def _finish(self) -> None:
         """What follows when a response is over, or when there is none to wait for."""
@@ -257,15 +267,17 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _listen_again(self) -> None:
-        if self._paused and not self._deaf and len(self._kept) < MOST_KEPT:
+        if self.paused and not self._deaf and not self._full:
             assert self.transport is not None
-            self._paused = False
+            self.paused = False
+            if self.begun_at is not None:
+                self.begun_at = self.heard_at
             self.transport.resume_reading()
 
     def _linger(self) -> None:
         assert self.transport is not None
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self.transport.resume_reading()
         self.transport.write_eof()
         self._loop.call_later(LINGER_SECONDS, self.abort)
@@ -321,6 +333,9 @@ class Connection(asyncio.Protocol):
         self._bare_bytes += len(data)
         try:
             self._feed(data)
+        except httptools.HttpParserCallbackError:
+            logger.exception("A request could not be read")
+            self.refuse(500, FAILED)
         except httptools.HttpParserError as error:
             self.refuse(400, f"this is not HTTP/1.1: {error}")
         else:
@@ -354,7 +369,7 @@ class Connection(asyncio.Protocol):
         self.begun_at = self.heard_at
         self._target = b""
         self._headers = {}
-        self._body = []
+        self._body = b""
         self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -382,7 +397,7 @@ class Connection(asyncio.Protocol):
         request = self._request = Request(method, path_of(self._target), headers)
         request.old = version != "1.1"
         refused = self._refused = self._host.door(request)
-        expects = b"expect" in headers
+        expects = b"expect" in headers and not request.old
         if expects and refused is not None:
             self._refuse(refused)
         elif int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
@@ -403,7 +418,16 @@ class Connection(asyncio.Protocol):
         elif self._body_bytes > MAX_BODY_BYTES:
             self._too_large()
         else:
-            self._body.append(data)
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        """NB: not to a list, where each of the smallest chunks would take fifty bytes."""
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
 
     def _too_large(self) -> None:
         self.refuse(413, f"the request's body is longer than {MAX_BODY_BYTES} bytes")
@@ -415,15 +439,13 @@ class Connection(asyncio.Protocol):
             return
         self._request = None
         self._bare_bytes = 0
-        body = self._body
-        request.body = body[0] if len(body) == 1 else b"".join(body)
-        self._body = []
+        request.body, self._body = bytes(self._body), b""
         request.last = request.old or not parser.should_keep_alive()
         self._kept.append((request, self._refused or self._decode(request)))
         if self._task is None:
             self._start()
-        elif len(self._kept) >= MOST_KEPT and not self._paused:
-            self._paused = True
+        elif self._full and not self.paused:
+            self.paused = True
             self.transport.pause_reading()
 
     def _decode(self, request: Request) -> Reply | None:
@@ -447,7 +469,6 @@ def _framing(request: Request) -> bytes:
     return b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines)
 
 
-@lru_cache(maxsize=1024)
 def path_of(target: bytes) -> str:
     """A target without its query."""
     if not target.startswith(b"/"):  # as a proxy is asked

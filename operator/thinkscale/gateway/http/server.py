@@ -113,16 +113,18 @@ class HttpServer:
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
         now = loop.time()
         for connection in tuple(self._connections):
             self._look(connection, now)
-        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _look(self, connection: Connection, now: float) -> None:
         silent = now - connection.heard_at
-        if connection.begun_at is not None and now - connection.begun_at > HEAD_SECONDS:
+        reading = not connection.paused
+        begun_at = connection.begun_at
+        if reading and begun_at is not None and now - begun_at > HEAD_SECONDS:
             connection.refuse(408, f"the request's head took longer than {HEAD_SECONDS:.0f} s")
-        elif connection.reading_body and silent > BODY_SILENCE_SECONDS:
+        elif reading and connection.reading_body and silent > BODY_SILENCE_SECONDS:
             connection.refuse(408, f"nothing of the body came for {BODY_SILENCE_SECONDS:.0f} s")
         elif not connection.handling and self._stuck(connection, now):
             connection.abort()
