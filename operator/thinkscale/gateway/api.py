@@ -183,8 +183,8 @@ class Api:
     ) -> Relay:
         headers: dict[str, str] = {}
         for name, spelled in FORWARDED_HEADERS.items():
-            if name in request.raw:
-                headers[spelled] = request.raw[name].decode("latin-1")
+            if (value := request.header(name)) is not None:
+                headers[spelled] = value
         if trace is not None:
             headers = {n: v for n, v in headers.items() if n not in CONTEXT_HEADERS}
             headers.update(trace.headers)

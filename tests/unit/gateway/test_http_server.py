@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from thinkscale.gateway.http import connection as connections
 from thinkscale.gateway.http import server as servers
 from thinkscale.gateway.http.connection import Connection
-from thinkscale.gateway.http.message import Reply, Request, header_lines
+from thinkscale.gateway.http.message import Reply, Request, head, header_lines
 from thinkscale.gateway.http.server import HttpServer
 
 
@@ -309,6 +309,13 @@ async def test_a_head_request_gets_the_length_and_no_body() -> None:
         answer = await said(port, POST.replace(b"POST", b"HEAD") + POST)
     assert answer.count(b"Content-Length: 5\r\n") == 2
     assert answer.count(b"hello") == 1
+
+
+def test_a_header_goes_on_as_it_came() -> None:
+    for value in (b"plain", "clé".encode(), b"cl\xe9"):
+        told = Request("GET", "/", {b"a": value}).header(b"a")
+        assert told is not None
+        assert head(200, header_lines({"A": told})).endswith(b"A: " + value + b"\r\n\r\n")
 
 
 @on_uvloop

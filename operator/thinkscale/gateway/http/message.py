@@ -33,9 +33,11 @@ class Request:
         """Of the API key that it came with; None: no keys are needed."""
 
     def header(self, name: bytes) -> str | None:
-        """One header's value; `name` in lower case."""
+        """One header's value; `name` in lower case. What is not UTF-8 in it is so again when it is
+        written.
+        """
         value = self.raw.get(name)
-        return None if value is None else value.decode("latin-1")
+        return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
