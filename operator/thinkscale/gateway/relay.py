@@ -263,12 +263,12 @@ class Relay:
         exchange = self._stages.exchange if self._stages is not None else None
         own = exchange.concede() if exchange is not None else b""
         if own:
-            await self._client.send(own)
+            self._client.write(own)
             return await self._client.finish()
         if not self._client.began:
             return refusal(message, "Bad Gateway", 502)
         error = error_body(message, "Bad Gateway", 502)
-        await self._client.send(exchange.fail(error) if exchange is not None else encode(error))
+        self._client.write(exchange.fail(error) if exchange is not None else encode(error))
         return await self._client.finish()
 
     async def _refused(
@@ -288,7 +288,7 @@ class Relay:
         ill = response.status >= 500 or response.status == 429
         self.outcome = Outcome.FAILED if ill else Outcome.REFUSED
         if self._client.began:
-            await self._client.send(error_event(body, response.status))
+            self._client.write(error_event(body, response.status))
             return await self._client.finish()
         return Reply(
             status=response.status,

@@ -164,6 +164,37 @@ async def test_a_client_that_takes_nothing_for_too_long_frees_its_engine_which_i
     assert not caplog.records
 
 
+async def test_a_client_that_does_not_take_the_end_of_a_response_holds_no_seat() -> None:
+    async def say(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(80):
+            await response.write(EVENT.format(text=PADDING * 100, token=1000 + number).encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", say)
+    body = json.dumps({"input": "hello", "stream": True}).encode()
+    async with served(app) as url, front_of(Engine("vllm", url)) as front:
+        port = int(front.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        head = f"POST /v1/responses HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        said = b""
+        while b"response.output_text.done" not in said:
+            piece = await asyncio.wait_for(reader.read(65536), 5)
+            assert piece
+            said = said[-100:] + piece
+        await asyncio.sleep(0.1)
+        assert front.gateway.ledger.in_flight == front.gateway.router.in_flight("a") == 0
+        while b"response.completed" not in said or not said.endswith(b"\r\n0\r\n\r\n"):
+            piece = await asyncio.wait_for(reader.read(65536), 5)
+            assert piece
+            said = said[-100:] + piece if b"response.completed" not in said else said + piece
+        writer.close()
+
+
 async def test_a_client_of_http_1_0_gets_its_stream_without_chunks() -> None:
     async with emulated("vllm") as engine, front_of(engine) as front:
         reader, writer = await asyncio.open_connection(

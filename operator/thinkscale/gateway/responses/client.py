@@ -100,10 +100,12 @@ class EventsClient:
             await self.drained()
 
     async def finish(self) -> Reply | None:
-        """The last events, and the end of the body."""
+        """The last events, and the end of the body. NB: they repeat all that was said. Nobody waits
+        until they are taken: the request is over, and its seat is others'.
+        """
         out = _encode(self._translator.finish())
         if out:
-            await self._inner.send(out)
+            self._inner.write(out)
         return await self._inner.finish()
 
 
