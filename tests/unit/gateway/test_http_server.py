@@ -522,6 +522,21 @@ async def test_a_request_under_way_outlives_the_listener_and_an_idle_connection_
 
 
 @on_uvloop
+async def test_who_is_still_taking_its_answer_gets_all_of_it_when_the_server_closes() -> None:
+    server = HttpServer(Host(), refusal)
+    port = await server.listen("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    size = 8_000_000
+    writer.write(f"POST / HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode() + b"a" * size)
+    await reader.readuntil(b"\r\n\r\n")
+    closing = asyncio.create_task(server.close(0.1))
+    await asyncio.sleep(1.3)
+    assert len(await asyncio.wait_for(reader.read(), 2)) == size
+    await asyncio.wait_for(closing, 1)
+    writer.close()
+
+
+@on_uvloop
 async def test_aiohttp_reads_what_it_writes() -> None:
     async with served(Host()) as (_, port), aiohttp.ClientSession() as session:
         for _ in range(3):

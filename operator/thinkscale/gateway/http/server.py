@@ -19,6 +19,9 @@ must be they, else they send a request into a closing connection.
 UNTAKEN_SECONDS: Final = 60.0
 """That a finished response may lie here without its client taking any of it."""
 
+LAST_SECONDS: Final = 10.0
+"""For the rest of a finished response when the server closes."""
+
 
 class Handler(Protocol):
     """Who answers."""
@@ -72,7 +75,9 @@ class HttpServer:
             self._server.close()
 
     async def close(self, patience_seconds: float = 1.0) -> None:
-        """End everything: idle connections at once, those in use after this long."""
+        """End everything: idle connections at once, those in use after this long. A client has
+        `LAST_SECONDS` to take what was answered.
+        """
         self.stop_listening()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -82,7 +87,7 @@ class HttpServer:
         await self._emptied(patience_seconds)
         for connection in tuple(self._connections):
             connection.cancel()
-        await self._emptied(1.0)
+        await self._emptied(LAST_SECONDS)
         for connection in tuple(self._connections):
             connection.abort()
 
