@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import gzip
 import json
 import tracemalloc
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -534,6 +536,29 @@ async def test_who_is_still_taking_its_answer_gets_all_of_it_when_the_server_clo
     assert len(await asyncio.wait_for(reader.read(), 2)) == size
     await asyncio.wait_for(closing, 1)
     writer.close()
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+@on_uvloop
+async def test_nothing_is_left_of_a_connection_that_is_closed(leaves: bool) -> None:
+    host = Host()
+    async with served(host) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        path = b"/slow" if leaves else b"/stream"
+        writer.write(b"GET " + path + b" HTTP/1.1\r\nConnection: close\r\n\r\n")
+        await host.asked.wait()
+        (connection,) = map(weakref.ref, server._connections)
+        gc.collect()
+        gc.disable()
+        try:
+            if not leaves:
+                await reader.read()
+            writer.close()
+            await asyncio.wait_for(server._empty.wait(), 1)
+            await asyncio.sleep(0.05)
+            assert connection() is None
+        finally:
+            gc.enable()
 
 
 @on_uvloop

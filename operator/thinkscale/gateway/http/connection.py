@@ -314,6 +314,7 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self._deaf = True
         self._kept.clear()
+        del self._parser  # it refers to us: else all of it would wait for the garbage collector
         self._host.lost(self)
         self.resume_writing()
         if self._task is not None:
