@@ -109,6 +109,7 @@ class EngineConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed, by whomever. A body that told no length ends so."""
         self._transport = None
+        del self._parser  # it refers to us: else all of it would wait for the garbage collector
         self._pool.gone(self._place, self)
         response = self._response
         if exc is None and response is not None and response.status and not self._framed:

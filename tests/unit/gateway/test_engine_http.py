@@ -1,8 +1,10 @@
 """The HTTP client for engines, against servers that write what a test tells them, byte by byte."""
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
@@ -63,6 +65,25 @@ async def body_of(response: EngineResponse) -> bytes:
     while piece := await response.readany():
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def test_nothing_is_left_of_a_connection_that_is_closed() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"3\r\nabc\r\n")
+        await asyncio.sleep(0.1)
+
+    async with served(script) as (client, url, _):
+        response = await client.post(url, b"{}", {})
+        (connection,) = map(weakref.ref, client._open)
+        gc.collect()
+        gc.disable()
+        try:
+            response.close()
+            del response
+            await asyncio.sleep(0.05)
+            assert connection() is None
+        finally:
+            gc.enable()
 
 
 async def test_a_request_is_sent_whole_and_its_body_is_read() -> None:
