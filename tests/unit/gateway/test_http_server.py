@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkscale.gateway.http import connection as connections
+from thinkscale.gateway.http import reader as readers
 from thinkscale.gateway.http import server as servers
 from thinkscale.gateway.http.connection import Connection
 from thinkscale.gateway.http.message import Reply, Request, head, header_lines
@@ -171,7 +172,7 @@ async def test_a_head_without_an_end_is_refused() -> None:
 async def test_a_body_that_is_too_long_is_refused_as_soon_as_that_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(readers, "MAX_BODY_BYTES", 1000)
     host = Host()
     async with served(host) as (_, port):
         told = await said(port, b"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n")
@@ -288,7 +289,7 @@ def coded(coding: str, body: bytes) -> bytes:
 async def test_a_body_is_read_in_its_coding_or_refused(
     request_bytes: bytes, status: int, told: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_BODY_BYTES", 100_000)
+    monkeypatch.setattr(readers, "MAX_BODY_BYTES", 100_000)
     last = POST.replace(b"Host: a", b"Connection: close").replace(b"hello", b"after")
     async with served(Host()) as (_, port):
         answer = await said(port, request_bytes + last)
@@ -462,7 +463,7 @@ async def test_who_is_made_to_wait_is_not_blamed_for_it(monkeypatch: pytest.Monk
 async def test_bodies_sent_ahead_are_bounded_by_their_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_BODY_BYTES", 3_000_000)
+    monkeypatch.setattr(readers, "MAX_BODY_BYTES", 3_000_000)
     host = Host()
     long = b"POST /echo HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n" + b"a" * 3_000_000
     async with served(host) as (server, port):
@@ -494,7 +495,7 @@ async def test_the_smallest_chunks_take_no_more_memory_than_their_bytes() -> Non
                 await asyncio.sleep(0)
             await asyncio.sleep(0.1)
             (connection,) = server._connections
-            assert connection._body_bytes == 100_000
+            assert connection._reader._body_bytes == 100_000
             assert tracemalloc.get_traced_memory()[0] < 1_000_000
         finally:
             tracemalloc.stop()

@@ -1,12 +1,11 @@
 """One client's connection: requests are read, handled one at a time and answered in their order.
 
-The parsing is httptools' (llhttp, strict: what two readers could frame differently is refused).
 While a request is handled the next ones are read and kept, a few of them; behind these the client
 waits. A client that goes away, or says that it will send no more, cancels its handler.
 
-NB: everything is bounded. A head by its bytes, a body by its bytes, both by time (the server
-sweeps), what is kept of later requests by their number, what is written and not taken by whoever
-writes (`write` says so).
+NB: everything is bounded. A request by its bytes (`reader`) and by time (`server` sweeps), what is
+kept of later requests by their number and bytes, what is written and not taken by whoever writes
+(`write` says so).
 """
 
 import asyncio
@@ -16,19 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-import httptools
-
-from thinkscale.gateway.http.coding import Undecodable, decoded
 from thinkscale.gateway.http.message import Reply, Request, head, header_lines
+from thinkscale.gateway.http.reader import FAILED, RequestReader
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES: Final = 64 * 1024
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-MAX_IGNORED_BYTES: Final = 256 * 1024
-"""Of the body of a request that was refused by its head: that much is read past, so that the
-connection can be kept.
-"""
 BEHIND_BYTES: Final = 64 * 1024
 """Written and not taken by the client: whoever writes should wait."""
 MOST_KEPT: Final = 8
@@ -39,8 +30,6 @@ LINGER_SECONDS: Final = 2.0
 """A refusal is written before its request is read to its end: a close at once would take it away
 again (RFC 9112, 9.6).
 """
-FAILED: Final = "The gateway failed."
-VERSIONS: Final = ("1.1", "1.0")
 
 
 class Gone(Exception):
@@ -88,32 +77,19 @@ class Connection(asyncio.Protocol):
         """None: it is closed."""
         self.heard_at = 0.0
         """When something has come last, or the last response was over."""
-        self.begun_at: float | None = None
-        """When the head began that is being read; None: none is."""
         self.paused = False
         """Nothing is read: the client has sent too much ahead."""
         self._host = host
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
+        self.refusal = host.refusal
+        self.door = host.door
+        self._reader = RequestReader(self)
         self._task: asyncio.Task[None] | None = None
         self._kept: deque[tuple[Request, Reply | None]] = deque()
         """What was read, or what it was refused with."""
-        self._deaf = False
-        """What still comes is thrown away."""
         self._refusal: Reply | None = None
         """The answer to what could not be read, behind all that could."""
         self._writable: asyncio.Future[None] | None = None
-        # The request that is being read.
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._request: Request | None = None
-        """Its head is there."""
-        self._refused: Reply | None = None
-        """By its head."""
-        self._body: bytes | bytearray = b""
-        self._body_bytes = 0
-        self._bare_bytes = 0
-        """That have come since the last piece of a body."""
         # The response that is being written.
         self._began = False
         self._framed = False
@@ -128,9 +104,14 @@ class Connection(asyncio.Protocol):
         return self._task is not None or self.begun_at is not None or self.reading_body
 
     @property
+    def begun_at(self) -> float | None:
+        """When the head began that is being read; None: none is."""
+        return self._reader.begun_at
+
+    @property
     def reading_body(self) -> bool:
-        """The head is there and the body is not."""
-        return self._request is not None
+        """A head is there and its body is not."""
+        return self._reader.reading_body
 
     @property
     def handling(self) -> bool:
@@ -173,17 +154,8 @@ class Connection(asyncio.Protocol):
         self._ended = True
 
     def refuse(self, status: int, message: str) -> None:
-        """No more can be read: answer what was, then this, then close."""
-        if not self._deaf:
-            self._refuse(self._host.refusal(status, message))
-
-    def _refuse(self, reply: Reply) -> None:
-        self._deaf = True
-        self.begun_at = self._request = None
-        self._body = b""
-        self._refusal = reply
-        if self._task is None:
-            self._finish()
+        """No more is read: answer what was, then this, then close."""
+        self._reader.refuse(status, message)
 
     def _put(self, data: bytes) -> None:
         if self.transport is None or self.transport.is_closing():
@@ -255,7 +227,7 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         if self._last:
-            self._deaf = True
+            self._reader.silence()
             transport.close()
         elif self._kept:
             self._start()
@@ -267,11 +239,11 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _listen_again(self) -> None:
-        if self.paused and not self._deaf and not self._full:
+        if self.paused and not self._reader.deaf and not self._full:
             assert self.transport is not None
             self.paused = False
-            if self.begun_at is not None:
-                self.begun_at = self.heard_at
+            if self._reader.begun_at is not None:
+                self._reader.begun_at = self.heard_at
             self.transport.resume_reading()
 
     def _linger(self) -> None:
@@ -284,7 +256,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close it when all that was written is taken."""
-        self._deaf = True
+        self._reader.silence()
         if self.transport is not None:
             self.transport.close()
 
@@ -312,9 +284,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed, by whomever."""
         self.transport = None
-        self._deaf = True
         self._kept.clear()
-        del self._parser  # it refers to us: else all of it would wait for the garbage collector
+        self._reader.release()
         self._host.lost(self)
         self.resume_writing()
         if self._task is not None:
@@ -328,153 +299,29 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of a request."""
-        if self._deaf:
-            return
         self.heard_at = self._loop.time()
-        self._bare_bytes += len(data)
-        try:
-            self._feed(data)
-        except httptools.HttpParserCallbackError:
-            logger.exception("A request could not be read")
-            self.refuse(500, FAILED)
-        except httptools.HttpParserError as error:
-            self.refuse(400, f"this is not HTTP/1.1: {error}")
-        else:
-            if self._bare_bytes > MAX_HEAD_BYTES:
-                self.refuse(431, f"the request's head is longer than {MAX_HEAD_BYTES} bytes")
+        self._reader.feed(data, self.heard_at)
 
-    def _feed(self, data: bytes | memoryview) -> None:
-        """To the parser. It stops behind a head that asks for another protocol. None is spoken
-        here, so the request is an ordinary one: a new parser reads its body, by a head that has
-        only the framing. NB: Java's own client asks for HTTP/2 so with every first request.
-        """
-        while True:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as stop:
-                data = memoryview(data)[stop.args[0] :]
-            else:
-                return
-            if self._deaf or self._request is None:
-                return
-            framing = _framing(self._request)
-            self._parser = httptools.HttpRequestParser(self)
-            self._parser.feed_data(framing)
+    # What the reader calls.
 
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        if self._deaf or self._request is not None:
-            return
-        self.begun_at = self.heard_at
-        self._target = b""
-        self._headers = {}
-        self._body = b""
-        self._body_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, of which none means anything here."""
-        if self._request is not None or self._deaf:
-            return
-        key = name.lower()
-        before = self._headers.get(key)
-        self._headers[key] = value if before is None else b"%b, %b" % (before, value)
-
-    def on_headers_complete(self) -> None:
-        """The head is there."""
-        if self._deaf or self._request is not None:
-            return
-        self.begun_at = None
-        version, headers = self._parser.get_http_version(), self._headers
-        if version not in VERSIONS:
-            self.refuse(505, "this is not HTTP/1.1")
-            return
-        method = self._parser.get_method().decode("ascii")
-        request = self._request = Request(method, path_of(self._target), headers)
-        request.old = version != "1.1"
-        refused = self._refused = self._host.door(request)
-        expects = b"expect" in headers and not request.old
-        if expects and refused is not None:
-            self._refuse(refused)
-        elif int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
-            self._too_large()
-        elif expects and headers[b"expect"].lower() == b"100-continue" and self._task is None:
-            assert self.transport is not None
+    def expected(self) -> None:
+        """The client asks whether it may send its body. If it waits for an answer, it may guess."""
+        if self._task is None and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        if self._deaf:
+    def complete(self, request: Request, refused: Reply | None) -> None:
+        """A request is complete."""
+        if self.transport is None:
             return
-        self._bare_bytes = 0
-        self._body_bytes += len(data)
-        if self._refused is not None:
-            if self._body_bytes > MAX_IGNORED_BYTES:
-                self._refuse(self._refused)
-        elif self._body_bytes > MAX_BODY_BYTES:
-            self._too_large()
-        else:
-            self._append(data)
-
-    def _append(self, data: bytes) -> None:
-        """NB: not to a list, where each of the smallest chunks would take fifty bytes."""
-        if not self._body:
-            self._body = data
-            return
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-        self._body += data
-
-    def _too_large(self) -> None:
-        self.refuse(413, f"the request's body is longer than {MAX_BODY_BYTES} bytes")
-
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        request, parser = self._request, self._parser
-        if self._deaf or request is None or self.transport is None or parser.should_upgrade():
-            return
-        self._request = None
-        self._bare_bytes = 0
-        request.body, self._body = bytes(self._body), b""
-        request.last = request.old or not parser.should_keep_alive()
-        self._kept.append((request, self._refused or self._decode(request)))
+        self._kept.append((request, refused))
         if self._task is None:
             self._start()
         elif self._full and not self.paused:
             self.paused = True
             self.transport.pause_reading()
 
-    def _decode(self, request: Request) -> Reply | None:
-        """Undo the coding of a body; or refuse it."""
-        coding = request.header(b"content-encoding")
-        if coding is None:
-            return None
-        try:
-            request.body = decoded(request.body, coding, MAX_BODY_BYTES)
-        except Undecodable as error:
-            return self._host.refusal(error.status, error.message)
-        return None
-
-
-def _framing(request: Request) -> bytes:
-    """A head that ends its request where the given one ends, and its connection if that does."""
-    named = b"content-length", b"transfer-encoding", b"connection"
-    lines = [b"%b: %b\r\n" % (name, request.raw[name]) for name in named if name in request.raw]
-    if request.method == "CONNECT":
-        lines = [b"Connection: close\r\n"]
-    return b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines)
-
-
-def path_of(target: bytes) -> str:
-    """A target without its query."""
-    if not target.startswith(b"/"):  # as a proxy is asked
-        try:
-            target = httptools.parse_url(target).path or b"/"
-        except httptools.HttpParserInvalidURLError:
-            target = b""
-    return target.partition(b"?")[0].decode("latin-1")
+    def unreadable(self, reply: Reply) -> None:
+        """No more can be read: answer what was, then this, then close."""
+        self._refusal = reply
+        if self._task is None:
+            self._finish()
